@@ -1,0 +1,48 @@
+"""A project in a temporary folder: the real params.yaml, changed as a test needs it."""
+
+import colorsys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+from ruamel.yaml import YAML
+
+REPO = Path(__file__).parent.parent
+
+
+def write_params(root: Path, **sections) -> None:
+    """params.yaml of the repository with values replaced: write_params(root, train={"epochs": 1})."""
+    yaml = YAML()
+    content = yaml.load(REPO / "params.yaml")
+    for section, values in sections.items():
+        if isinstance(values, dict):
+            content[section].update(values)
+        else:
+            content[section] = values
+    yaml.dump(content, root / "params.yaml")
+
+
+def picture(path: Path, variant: int = 0, hue: float = 0.0, size: tuple[int, int] = (40, 30)) -> Path:
+    """A small picture, another one for each variant: a bar of the given hue on grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grey = 60 + variant % 120
+    image = Image.new("RGB", size, (grey, grey, 255 - variant // 120 % 256))
+    colour = tuple(int(255 * part) for part in colorsys.hsv_to_rgb(hue, 1, 1))
+    left = 2 + variant % 11
+    ImageDraw.Draw(image).rectangle([left, 4, left + size[0] // 2, size[1] - 6], fill=colour)
+    image.save(path)
+    return path
+
+
+def class_folders(folder: Path, classes: dict[str, int], start: int = 0) -> Path:
+    """A folder of pictures for each class, so many of each, all different."""
+    for index, (name, count) in enumerate(classes.items()):
+        for number in range(count):
+            picture(folder / name / f"{number:03d}.png", start + number, hue=index / len(classes))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_params(tmp_path)
+    return tmp_path
