@@ -1,0 +1,181 @@
+"""Zip and tar archives of pictures, unpacked beside the project's outputs.
+
+An archive is unpacked into a derived folder that any stage can make again, so a fresh clone needs the
+archive alone. Nothing in an archive can write outside that folder.
+"""
+
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from stages.core.layout import Layout
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MAX_UNPACKED_BYTES = 500 * 10**9
+"""More than this, and the archive is taken for a bomb; ImageNet unpacks to 150 GB."""
+
+
+def is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
+
+
+def unpacked_folder(root: Path, archive: Path) -> Path:
+    """Where the archive's content is: `.work/unpacked/<path of the archive>`."""
+    inside = archive.relative_to(root) if archive.is_relative_to(root) else archive.relative_to("/")
+    return Layout(root).unpacked / inside
+
+
+def unpack(root: Path, archive: Path) -> Path:
+    """Unpack the archive unless its content is there already; returns the folder.
+
+    Raises FileNotFoundError, or ValueError for a damaged or a hostile archive. What fails leaves
+    nothing behind.
+    """
+    if not archive.is_file():
+        raise FileNotFoundError(
+            f"{archive} does not exist. If DVC tracks it, run `dvc pull {archive}.dvc`."
+        )
+    folder = unpacked_folder(root, archive)
+    marker = folder.with_name(folder.name + ".json")
+    status = archive.stat()
+    identity = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    if folder.is_dir() and marker.is_file() and json.loads(marker.read_text()) == identity:
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
+    try:
+        if archive.name.lower().endswith(".zip"):
+            unpack_zip(archive, partial)
+        else:
+            unpack_tar(archive, partial)
+        marker.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+        marker.write_text(json.dumps(identity))  # last: it says that the folder is whole
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine's, e.g. a full disk
+        raise ValueError(
+            f"{archive} cannot be unpacked ({error}). It is damaged or not of the kind its name says: "
+            "replace it, then run `dvc add` or `dvc update` on it."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def unpack_zip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as content:
+        members = [member for member in content.infolist() if not member.is_dir()]
+        check_size(archive, folder, sum(member.file_size for member in members))
+        for member, name in zip(members, zip_names(members), strict=True):
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise ValueError(f"{archive}: {name!r} is a link; expected files only. Refused.")
+            target = safe_target(archive, folder, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with content.open(member) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+
+
+def zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
+    """The members' names. Old zips do not say their encoding: UTF-8 if all fit, else GB 18030.
+
+    Python takes such names for cp437, by which a Chinese Windows' names become box drawings.
+    """
+    utf8_flag = 0x800
+    raw = [m.filename.encode("cp437") for m in members if not m.flag_bits & utf8_flag]
+    encoding = next(e for e in ("utf-8", "gb18030", "cp437") if decodes(raw, e))
+    return [
+        member.filename
+        if member.flag_bits & utf8_flag
+        else member.filename.encode("cp437").decode(encoding)
+        for member in members
+    ]
+
+
+def decodes(names: list[bytes], encoding: str) -> bool:
+    try:
+        for name in names:
+            name.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def unpack_tar(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as content:
+        total = 0
+        for member in content:
+            total += member.size
+            check_size(archive, folder, total, remaining=member.size)
+            safe_target(archive, folder, member.name)
+            if member.isdir():
+                continue
+            if not member.isreg():
+                raise ValueError(
+                    f"{archive}: {member.name!r} is a link or a device; expected files only. Refused."
+                )
+            content.extract(member, folder, set_attrs=False, filter="data")
+
+
+def safe_target(archive: Path, folder: Path, name: str) -> Path:
+    """Where a member goes. Raises ValueError for a name that leads out of the folder."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    absolute = name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":")
+    if absolute or ".." in parts or not parts or "\0" in name:
+        raise ValueError(
+            f"{archive}: {name!r} leads out of the archive. Refused: get it from a source you trust."
+        )
+    return folder.joinpath(*parts)
+
+
+def check_size(archive: Path, folder: Path, total: int, remaining: int | None = None) -> None:
+    if total > MAX_UNPACKED_BYTES:
+        raise ValueError(
+            f"{archive} unpacks to {total / 1e9:.0f} GB or more; at most "
+            f"{MAX_UNPACKED_BYTES / 1e9:.0f} GB are accepted. Refused."
+        )
+    free = shutil.disk_usage(folder).free
+    needed = total if remaining is None else remaining
+    if needed > free:
+        raise RuntimeError(
+            f"{archive} needs {needed / 1e9:.1f} GB more to unpack, and {folder.parent} has "
+            f"{free / 1e9:.1f} GB free."
+        )
+
+
+def ensure_images(root: Path, paths: Iterable[str]) -> None:
+    """Unpack again the archives that listed pictures came from; paths are from the project's root.
+
+    Raises FileNotFoundError for a picture that is not there.
+    """
+    unpacked = Layout(root).unpacked
+    archives = {archive_of(root, unpacked, root / path) for path in paths} - {None}
+    for archive in sorted(archives):
+        unpack(root, archive)
+    missing = [path for path in paths if not (root / path).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} listed pictures are missing, first {missing[0]}. "
+            "Run `dvc pull` or restore them, then `dvc repro`."
+        )
+
+
+def archive_of(root: Path, unpacked: Path, path: Path) -> Path | None:
+    """The archive that an unpacked picture came from; None for a picture of a folder."""
+    if not path.is_relative_to(unpacked):
+        return None
+    inside = path.relative_to(unpacked)
+    for parent in reversed(inside.parents):
+        if parent.name.lower().endswith(SUFFIXES):
+            for base in (root, Path("/")):
+                if (base / parent).is_file():
+                    return base / parent
+    first = next(p for p in reversed(inside.parents) if p.name.lower().endswith(SUFFIXES))
+    raise FileNotFoundError(f"{first} does not exist. If DVC tracks it, run `dvc pull {first}.dvc`.")

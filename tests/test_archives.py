@@ -1,0 +1,159 @@
+"""Archives: what is in them comes out, and nothing else happens."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stages.core import archives
+from stages.core.archives import ensure_images, is_archive, unpack
+
+
+def zipped(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [
+        (".zip", ""),
+        (".tar", "w:"),
+        (".tar.gz", "w:gz"),
+        (".tgz", "w:gz"),
+        (".tar.bz2", "w:bz2"),
+        (".tar.xz", "w:xz"),
+    ],
+)
+def test_every_kind_of_archive_gives_its_files(tmp_path, suffix, mode):
+    members = {"fruit/train/火龙果/1.jpg": b"one", "fruit/val/a b/é'\",.jpg": b"two"}
+    path = tmp_path / f"set{suffix}"
+    archive = tarred(path, members, mode) if mode else zipped(path, members)
+    assert is_archive(archive)
+    assert files_in(unpack(tmp_path, archive)) == members
+
+
+def test_an_archive_is_unpacked_once_and_again_after_it_changed(tmp_path):
+    archive = zipped(tmp_path / "data" / "set.zip", {"a/1.jpg": b"old"})
+    folder = unpack(tmp_path, archive)
+    assert folder == tmp_path / ".work/unpacked/data/set.zip"
+    inode = (folder / "a/1.jpg").stat().st_ino
+    assert (unpack(tmp_path, archive) / "a/1.jpg").stat().st_ino == inode
+
+    zipped(archive, {"a/2.jpg": b"new content"})
+    assert files_in(unpack(tmp_path, archive)) == {"a/2.jpg": b"new content"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../out.jpg", "a/../../out.jpg", "/tmp/out.jpg", "..\\out.jpg", "C:\\out.jpg"]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_member_that_leads_out_is_refused_and_nothing_is_left(tmp_path, kind, name):
+    make = zipped if kind == "zip" else tarred
+    archive = make(tmp_path / f"evil.{kind}", {"ok/1.jpg": b"fine", name: b"evil"})
+    with pytest.raises(ValueError, match="leads out of the archive"):
+        unpack(tmp_path, archive)
+    assert [path.name for path in tmp_path.rglob("*.jpg")] == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
+    archive = tmp_path / "evil.tar"
+    with tarfile.open(archive, "w") as file:
+        info = tarfile.TarInfo("a/1.jpg")
+        info.type, info.linkname = kind, "/etc/passwd"
+        file.addfile(info)
+    with pytest.raises(ValueError, match="link or a device"):
+        unpack(tmp_path, archive)
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        info = zipfile.ZipInfo("a/1.jpg")
+        info.create_system, info.external_attr = 3, 0o120777 << 16
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(ValueError, match="is a link"):
+        unpack(tmp_path, archive)
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 10)
+    archive = make(
+        tmp_path / ("big.zip" if make is zipped else "big.tar"), {"a": b"x" * 6, "b": b"x" * 6}
+    )
+    with pytest.raises(ValueError, match="at most"):
+        unpack(tmp_path, archive)
+    assert not (tmp_path / ".work/unpacked" / archive.name).exists()
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, suffix):
+    archive = tmp_path / f"broken{suffix}"
+    archive.write_bytes(b"<html>404</html>")
+    with pytest.raises(ValueError, match=r"broken.* cannot be unpacked"):
+        unpack(tmp_path, archive)
+    assert list((tmp_path / ".work/unpacked").iterdir()) == []
+
+
+def test_a_truncated_archive_is_named(tmp_path):
+    archive = zipped(tmp_path / "cut.zip", {"a/1.jpg": os.urandom(5000)})
+    archive.write_bytes(archive.read_bytes()[:3000])
+    with pytest.raises(ValueError, match="cut.zip cannot be unpacked"):
+        unpack(tmp_path, archive)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_chinese_names_without_the_utf8_flag_are_read(tmp_path, encoding):
+    """As Windows' and older macOS' zip programs write them."""
+    name = "火龙果/猕猴桃.jpg"
+    stored = name.encode(encoding)
+    placeholder = "x" * len(stored)  # same length, so that the zip's structure stays
+    archive = zipped(tmp_path / "old.zip", {placeholder: b"1"})
+    archive.write_bytes(archive.read_bytes().replace(placeholder.encode(), stored))
+    assert files_in(unpack(tmp_path, archive)) == {name: b"1"}
+
+
+def test_a_missing_archive_says_how_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"dvc pull .*set.zip.dvc"):
+        unpack(tmp_path, tmp_path / "set.zip")
+
+
+def test_ensure_images_unpacks_what_is_missing(tmp_path):
+    archive = zipped(tmp_path / "data" / "set.zip", {"a/1.jpg": b"1"})
+    path = ".work/unpacked/data/set.zip/a/1.jpg"
+    ensure_images(tmp_path, [path])
+    assert (tmp_path / path).read_bytes() == b"1"
+
+    archive.unlink()
+    with pytest.raises(FileNotFoundError, match="set.zip does not exist"):
+        ensure_images(tmp_path, [path])
+
+
+def test_ensure_images_names_a_missing_picture(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"1 listed pictures are missing, first data/x/1.jpg"):
+        ensure_images(tmp_path, ["data/x/1.jpg"])

@@ -1,0 +1,263 @@
+"""prepare-dataset on folders and archives as people have them."""
+
+import json
+import shutil
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import class_folders, picture, write_params
+
+from stages import prepare_dataset
+from stages.core.lists import read_classes, read_list
+
+
+def prepare(root: Path, **dataset) -> dict:
+    """Run the stage and return metrics/dataset.json."""
+    write_params(root, dataset={"path": "data/raw", **dataset})
+    prepare_dataset.main(root)
+    return json.loads((root / "metrics/dataset.json").read_text())
+
+
+def listed(root: Path, split: str) -> list[str]:
+    return [image.path for image in read_list(root / f"data/dataset/{split}.txt")]
+
+
+def test_class_folders_give_lists_classes_and_counts(project):
+    class_folders(project / "data/raw", {"pear": 20, "apple": 30})
+    counts = prepare(project)
+    assert read_classes(project / "data/dataset/classes.txt") == ["apple", "pear"]
+    lists = {
+        split: read_list(project / f"data/dataset/{split}.txt") for split in ("train", "val", "test")
+    }
+    paths = sorted(image.path for images in lists.values() for image in images)
+    assert paths == sorted(p.relative_to(project).as_posix() for p in project.rglob("*.png"))
+    assert all(image.label == int("pear" in image.path) for i in lists.values() for image in i)
+    assert counts["num_images"] == 50 and counts["num_classes"] == 2
+    assert [counts[split] for split in lists] == [len(images) for images in lists.values()]
+    assert (counts["min_per_class"], counts["max_per_class"]) == (20, 30)
+
+
+def test_a_second_run_writes_the_same_bytes(project):
+    class_folders(project / "data/raw", {"pear": 10, "apple": 70})
+    prepare(project)
+    first = {path: path.read_bytes() for path in (project / "data/dataset").iterdir()}
+    shutil.rmtree(project / "data/dataset")
+    write_params(project, dataset={"path": "data/raw"}, runtime={"workers": 0})
+    prepare_dataset.main(project)
+    assert {path: path.read_bytes() for path in (project / "data/dataset").iterdir()} == first
+
+
+def test_adding_photos_to_many_moves_none_between_splits(project):
+    class_folders(project / "data/raw", {"apple": 100, "pear": 100})
+    prepare(project)
+    before = {split: set(listed(project, split)) for split in ("train", "val", "test")}
+    for number in range(20):
+        picture(project / "data/raw/apple" / f"new{number}.png", 500 + number, 0.2)
+    prepare(project)
+    for split, paths in before.items():
+        assert paths <= set(listed(project, split))
+
+
+def test_official_folders_are_taken_as_they_are(project):
+    for split, start, count in (("train", 0, 8), ("val", 100, 4), ("test", 200, 3)):
+        class_folders(project / "data/raw" / split, {"a": count, "b": count}, start)
+    counts = prepare(project, val_from="val", test_from="test")
+    assert (counts["train"], counts["val"], counts["test"]) == (16, 8, 6)
+    for split in ("train", "val", "test"):
+        assert all(path.startswith(f"data/raw/{split}/") for path in listed(project, split))
+
+
+def test_official_train_and_val_can_score_val_as_in_the_tutorial(project, capsys):
+    class_folders(project / "data/raw/train", {"a": 8, "b": 8})
+    class_folders(project / "data/raw/val", {"a": 4, "b": 4}, 100)
+    prepare(project, val_from="val", test_from="val")
+    assert listed(project, "val") == listed(project, "test") and len(listed(project, "val")) == 8
+    assert "they chose the epoch" in capsys.readouterr().out
+
+
+def test_official_val_can_be_the_test_split_with_val_held_out_of_train(project):
+    class_folders(project / "data/raw/train", {"a": 20, "b": 20})
+    class_folders(project / "data/raw/val", {"a": 4, "b": 4}, 100)
+    counts = prepare(project, val_from="train", test_from="val")
+    assert counts["test"] == 8 and counts["train"] + counts["val"] == 40 and counts["val"] >= 2
+
+
+@pytest.mark.parametrize("wrapper", ["", "fruit30_split/", "a/b/"])
+@pytest.mark.parametrize("official", [True, False])
+def test_an_archive_holds_either_shape_with_or_without_folders_around_it(project, wrapper, official):
+    source = project / "source"
+    if official:
+        class_folders(source / "train", {"火龙果": 8, "苹果-青": 8})
+        class_folders(source / "val", {"火龙果": 4, "苹果-青": 4}, 100)
+    else:
+        class_folders(source, {"火龙果": 12, "苹果-青": 12})
+    (project / "data").mkdir()
+    with zipfile.ZipFile(project / "data/set.zip", "w") as archive:
+        for file in source.rglob("*.png"):
+            archive.write(file, wrapper + file.relative_to(source).as_posix())
+        archive.writestr("__MACOSX/._x", "junk")
+        archive.writestr(f"{wrapper}.DS_Store", "junk")
+    shutil.rmtree(source)
+    ways = dict(val_from="val", test_from="val") if official else {}
+    counts = prepare(project, path="data/set.zip", **ways)
+    assert counts["num_images"] == 24
+    assert read_classes(project / "data/dataset/classes.txt") == ["火龙果", "苹果-青"]
+    first = listed(project, "train")[0]
+    assert first.startswith(f".work/unpacked/data/set.zip/{wrapper}") and (project / first).is_file()
+
+
+def test_junk_is_nobodys(project):
+    raw = class_folders(project / "data/raw", {"a": 5, "b": 5})
+    for junk in ("__MACOSX/x", ".ipynb_checkpoints/x", "a/.DS_Store", "a/Thumbs.db", "Desktop.ini"):
+        (raw / junk).parent.mkdir(exist_ok=True)
+        (raw / junk).write_text("junk")
+    assert prepare(project)["num_images"] == 10
+
+
+def test_names_in_any_script_and_with_any_character_survive(project):
+    names = [
+        "苹果",
+        "with space",
+        "comma,quote\"'",
+        "-dash",
+        "new\nline",
+        "emoji🍎",
+        "back\\slash",
+        "#x %s",
+    ]
+    class_folders(project / "data/raw", dict.fromkeys(names, 4))
+    prepare(project)
+    assert read_classes(project / "data/dataset/classes.txt") == sorted(names)
+    for split in ("train", "val", "test"):
+        assert all((project / path).is_file() for path in listed(project, split))
+
+
+def test_decomposed_and_composed_spellings_are_one_class_name(project):
+    folder = unicodedata.normalize("NFD", "Äpfel")
+    class_folders(project / "data/raw", {folder: 4, "b": 4})
+    prepare(project)
+    assert read_classes(project / "data/dataset/classes.txt") == ["b", "Äpfel"]
+
+
+def test_pictures_deep_in_a_class_folder_are_the_classs(project):
+    class_folders(project / "data/raw", {"a": 4, "b": 4})
+    picture(project / "data/raw/a/deep/er/x.png", 77)
+    assert prepare(project)["num_images"] == 9
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda raw: None, "data/raw does not exist; expected a folder"),
+        (lambda raw: raw.mkdir(parents=True), "found nothing; expected a folder for each class"),
+        (lambda raw: picture(raw / "x.png"), "found 1 files, such as x.png; expected a folder"),
+        (lambda raw: class_folders(raw, {"a": 5}), r"has 1 class \(a\); expected 2 or more"),
+        (
+            lambda raw: (class_folders(raw, {"a": 5, "b": 5}) / "empty").mkdir(),
+            "1 class folders hold no picture, first 'empty'",
+        ),
+        (
+            lambda raw: picture(class_folders(raw, {"a": 5, "b": 5}) / "loose.png"),
+            "1 files lie beside the class folders, first 'loose.png'",
+        ),
+        (
+            lambda raw: class_folders(raw, {"a": 5, "b": 2}),
+            "class 'b' has 2 different pictures; 3 splits",
+        ),
+        (
+            lambda raw: (
+                class_folders(raw / "train", {"a": 5, "b": 5}) and class_folders(raw / "apple", {"x": 1})
+            ),
+            "beside train/ stands 'apple'",
+        ),
+        (
+            lambda raw: (
+                class_folders(raw / "train", {"a": 5, "b": 5})
+                and class_folders(raw / "val", {"a": 5, "c": 5}, 50)
+            ),
+            "class 'c' is in val/ and not in train/",
+        ),
+        (
+            lambda raw: (
+                class_folders(raw / "train", {"a": 5, "b": 5})
+                and class_folders(raw / "test", {"a": 5, "b": 5}, 50)
+            ),
+            "nothing in params.yaml uses test/",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_learnt_from_is_explained(project, make, message):
+    make(project / "data/raw")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        prepare(project)
+
+
+def test_a_split_that_the_folder_lacks_is_named(project):
+    class_folders(project / "data/raw", {"a": 5, "b": 5})
+    with pytest.raises(ValueError, match="test_from is test, but data/raw has no test/ folder"):
+        prepare(project, test_from="test")
+
+
+def spoil(raw: Path) -> None:
+    """A file that is no picture, a label conflict, and a plain duplicate."""
+    class_folders(raw, {"a": 20, "b": 20})
+    (raw / "a/notes.txt").write_text("hello")
+    shutil.copy(raw / "a/000.png", raw / "b/conflict.png")
+    shutil.copy(raw / "b/001.png", raw / "b/copy.png")
+
+
+def test_pictures_that_cannot_be_used_stop_the_stage_and_are_listed(project):
+    spoil(project / "data/raw")
+    with pytest.raises(ValueError) as error:
+        prepare(project)
+    message = str(error.value)
+    assert "3 of 43 pictures cannot be used" in message
+    assert "1 files cannot be used:\n  data/raw/a/notes.txt: is not a picture" in message
+    assert "data/raw/b/conflict.png: the same picture is in the classes 'a', 'b'" in message
+    assert "copy.png" not in message
+    findings = (project / "data/dataset/findings.csv").read_text()
+    assert "data/raw/b/copy.png,duplicate,the same picture as data/raw/b/001.png,0\n" in findings
+    assert not (project / "data/dataset/train.txt").exists()
+
+
+def test_on_error_exclude_leaves_them_out_and_says_so(project, capsys):
+    spoil(project / "data/raw")
+    counts = prepare(project, on_error="exclude")
+    assert (counts["num_images"], counts["excluded"], counts["duplicates"]) == (40, 3, 1)
+    all_listed = [path for split in ("train", "val", "test") for path in listed(project, split)]
+    assert "data/raw/a/000.png" not in all_listed and "data/raw/b/conflict.png" not in all_listed
+    assert "notes.txt: is not a picture" in capsys.readouterr().out
+
+
+def test_only_the_first_ten_are_shown(project):
+    raw = class_folders(project / "data/raw", {"a": 5, "b": 5})
+    for number in range(12):
+        (raw / f"a/{number:02d}.txt").write_text(str(number))
+    with pytest.raises(
+        ValueError, match=r"12 files cannot be used:(.|\n)*09.txt(.|\n)*and 2 more"
+    ) as error:
+        prepare(project)
+    assert "10.txt" not in str(error.value)
+
+
+def test_a_training_picture_that_is_also_in_test_is_a_leak(project):
+    raw = project / "data/raw"
+    class_folders(raw / "train", {"a": 5, "b": 5})
+    class_folders(raw / "test", {"a": 5, "b": 5}, 50)
+    shutil.copy(raw / "test/a/000.png", raw / "train/a/leak.png")
+    with pytest.raises(ValueError, match="train/a/leak.png: the same picture is in test"):
+        prepare(project, test_from="test")
+    prepare(project, test_from="test", on_error="exclude")
+    assert "data/raw/test/a/000.png" in listed(project, "test")
+
+
+def test_duplicates_stay_in_one_split(project):
+    raw = class_folders(project / "data/raw", {"a": 40, "b": 40})
+    for file in list((raw / "a").iterdir()):
+        shutil.copy(file, file.with_name("copy" + file.name))
+    assert prepare(project)["duplicates"] == 40
+    for split in ("train", "val", "test"):
+        paths = [p for p in listed(project, split) if "/a/" in p]
+        assert sum("copy" in path for path in paths) * 2 == len(paths)
