@@ -1,0 +1,135 @@
+"""The shape of a fine-tuning run: hand-written, in mmengine's own terms.
+
+`render-config` puts the model of data/weights/pretrained.py and the numbers of params.yaml into it and
+writes configs/rendered.py. It only sets keys that stand here (or in the model's own config), so what
+this file does not know cannot be set by a slip. None and empty lists are filled in by the stage.
+"""
+
+default_scope = 'mmpretrain'
+custom_imports = dict(
+    imports=[
+        'stages.core.efficientnet_lite',
+        'stages.core.hooks',
+        'stages.core.loading',
+        'stages.core.scoring',
+    ],
+    allow_failed_imports=False)
+
+# --- model: from data/weights/pretrained.py -----------------------------------------------------------
+model = None
+data_preprocessor = dict(
+    type='ClsDataPreprocessor', num_classes=None, mean=None, std=None, to_rgb=None)
+load_from = None
+resume = False
+
+# --- data -------------------------------------------------------------------------------------------
+# Pillow resizes with antialiasing and in integers: the same pixels on any CPU.
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='RandomResizedCrop',
+        scale=None,
+        crop_ratio_range=None,
+        backend='pillow',
+        interpolation='bicubic'),
+    dict(type='RandomFlip', prob=None, direction='horizontal'),
+    dict(type='ColorJitter', brightness=None, contrast=None, saturation=None),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='ResizeEdge',
+        scale=None,
+        edge='short',
+        backend='pillow',
+        interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=None),
+    dict(
+        type='PackInputs',
+        meta_keys=('sample_idx', 'img_path', 'listed_path', 'ori_shape', 'img_shape')),
+]
+
+# `mim train` would add default_collate and persistent workers unseen; they stand here instead.
+train_dataloader = dict(
+    batch_size=None,
+    num_workers=2,
+    persistent_workers=True,
+    pin_memory=False,
+    drop_last=False,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='EpochSampler', shuffle=True),
+    dataset=dict(
+        type='SeededDataset',
+        seed=None,
+        dataset=dict(
+            type='ListedImages',
+            data_root='',
+            ann_file='data/dataset/train.txt',
+            metainfo=dict(classes=[]),
+            pipeline=train_pipeline)))
+val_dataloader = dict(
+    batch_size=None,
+    num_workers=2,
+    persistent_workers=True,
+    pin_memory=False,
+    drop_last=False,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ListedImages',
+        data_root='',
+        ann_file='data/dataset/val.txt',
+        metainfo=dict(classes=[]),
+        pipeline=test_pipeline))
+test_dataloader = dict(
+    batch_size=None,
+    num_workers=2,
+    persistent_workers=False,
+    pin_memory=False,
+    drop_last=False,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ListedImages',
+        data_root='',
+        ann_file='data/dataset/test.txt',
+        metainfo=dict(classes=[]),
+        pipeline=test_pipeline))
+
+val_evaluator = [dict(type='Accuracy', topk=None), dict(type='Loss')]
+test_evaluator = [dict(type='Accuracy', topk=None), dict(type='Loss')]
+
+# --- schedule ---------------------------------------------------------------------------------------
+train_cfg = dict(by_epoch=True, max_epochs=None, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=None,
+    paramwise_cfg=dict(custom_keys={'head.': dict(lr_mult=None)}))
+# lr is written for one process; mmengine multiplies it by the number of processes
+auto_scale_lr = dict(enable=True, base_batch_size=None)
+param_scheduler = []
+
+# --- running ----------------------------------------------------------------------------------------
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=None),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='VisualizationHook', enable=False))
+custom_hooks = [
+    dict(type='RepeatableRun', seed=None, threads=None),
+    dict(type='TrainingHistory'),
+]
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'))
+randomness = dict(seed=None, deterministic=None)
+log_processor = dict(by_epoch=True)
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
+log_level = 'INFO'
+work_dir = '.work/train'

@@ -1,0 +1,238 @@
+"""The rendered config: configs/finetune.py, the model's own config, params.yaml and the classes.
+
+Later wins. Everything the MMPretrain tutorial edits by hand is computed here.
+"""
+
+import copy
+
+from mmengine.config import Config, ConfigDict
+
+from stages.core.params import AugmentParams, ImageParams, Params, TrainParams
+
+PRETRAINED = "data/weights/pretrained.pth"
+HEADER = '''\
+"""Written by `python -m stages.render_config` from configs/finetune.py, the model's own config and
+params.yaml. Do not edit: change params.yaml and run `dvc repro`. Works on its own, too:
+
+    mim train mmpretrain configs/rendered.py
+"""
+
+import sys
+
+# so that custom_imports finds stages/ from wherever this file is opened
+sys.path.insert(0, r'{{ fileDirname }}/..')
+
+'''
+
+
+def finetune_config(
+    base: Config, pretrained: Config, source: dict, params: Params, classes: list[str]
+) -> Config:
+    """The complete mmengine config of one fine-tuning run.
+
+    source: what fetch-weights says of the weights (data/weights/source.json).
+    Raises ValueError when the model cannot be fine-tuned as a classifier, or when a key to be set is
+    unknown to the base.
+    """
+    if len(classes) < 2:
+        raise ValueError(f"{len(classes)} class; expected 2 or more. Run `dvc repro prepare-dataset`.")
+    cfg = copy.deepcopy(base)
+    topk = (1, 5) if len(classes) >= 5 else (1,)
+
+    cfg.model = classifier(pretrained, source["model"], params, len(classes), topk)
+    set_preprocessor(cfg, pretrained, len(classes))
+    cfg.custom_imports.imports = sorted(
+        {*cfg.custom_imports.imports, *pretrained.get("custom_imports", {}).get("imports", [])}
+    )
+    set_values(cfg, {"load_from": None if source["source"] == "none" else PRETRAINED})
+
+    set_pipelines(cfg, params.image, params.augment)
+    metainfo = {"metainfo.classes": list(classes)}
+    set_values(cfg.train_dataloader.dataset.dataset, metainfo)
+    set_values(cfg.val_dataloader.dataset, metainfo)
+    set_values(cfg.test_dataloader.dataset, metainfo)
+    set_values(
+        cfg,
+        {
+            "train_dataloader.batch_size": params.train.batch_size,
+            "train_dataloader.dataset.seed": params.seed,
+            "val_dataloader.batch_size": params.train.batch_size,
+            "test_dataloader.batch_size": params.train.batch_size,
+            "val_evaluator.0.topk": topk,
+            "test_evaluator.0.topk": topk,
+            "custom_hooks.0.seed": params.seed,
+            "custom_hooks.0.threads": params.train.threads,
+            "randomness.seed": params.seed,
+            "randomness.deterministic": params.train.deterministic,
+            "default_hooks.logger.interval": params.train.log_interval,
+        },
+    )
+    set_schedule(cfg, params.train)
+    return cfg
+
+
+def rendered_text(cfg: Config) -> str:
+    return HEADER + cfg.pretty_text
+
+
+def classifier(
+    pretrained: Config, name: str, params: Params, num_classes: int, topk: tuple
+) -> ConfigDict:
+    """The model's own config with a head, loss and batch augmentations for our classes."""
+    model = copy.deepcopy(pretrained.get("model"))
+    kind = model.get("type") if model else None
+    if not isinstance(kind, str) or kind.rpartition(".")[2] != "ImageClassifier":
+        raise ValueError(
+            f"weights.model: {name} is a {kind}, not an ImageClassifier, and cannot be fine-tuned as a "
+            "classifier. `python -m stages.list_models` lists the models that can."
+        )
+    head = model.get("head") or ConfigDict()
+    head_type = str(head.get("type"))
+    if "num_classes" not in head or any(word in head_type for word in ("Multi", "CSRA")):
+        raise ValueError(
+            f"weights.model: the head of {name} ({head_type}) cannot be resized to {num_classes} "
+            "classes: a single-label head with num_classes is expected. "
+            "`python -m stages.list_models` lists the models that can be fine-tuned."
+        )
+    mixing = params.augment.mixup > 0 or params.augment.cutmix > 0
+    head.num_classes = num_classes
+    head.loss = loss(params.train.label_smoothing, mixing)
+    if "topk" in head:
+        head.topk = topk
+    head.pop("cal_acc", None)  # training accuracy is of no use with mixed labels
+    for part in (model, model.backbone, model.get("neck") or {}, head):
+        if isinstance(part.get("init_cfg"), dict) and part.init_cfg.get("type") == "Pretrained":
+            part.pop("init_cfg")  # load_from is the only source of weights
+    model.pop("pretrained", None)
+    if "img_size" in model.backbone:
+        model.backbone.img_size = params.image.size
+    augments = [
+        dict(type=kind, alpha=alpha)
+        for kind, alpha in (("Mixup", params.augment.mixup), ("CutMix", params.augment.cutmix))
+        if alpha > 0
+    ]
+    model.train_cfg = dict(augments=augments) if augments else None
+    return model
+
+
+def loss(label_smoothing: float, mixing: bool) -> dict:
+    if label_smoothing > 0:
+        return dict(type="LabelSmoothLoss", label_smooth_val=label_smoothing, mode="original")
+    return dict(type="CrossEntropyLoss", loss_weight=1.0, use_soft=mixing)
+
+
+def set_preprocessor(cfg: Config, pretrained: Config, num_classes: int) -> None:
+    """mean, std and channel order are the pretrained model's: its weights were trained with them."""
+    own = cfg.model.pop("data_preprocessor", None) or pretrained.get("data_preprocessor") or {}
+    values = {key: value for key, value in own.items() if key not in ("type", "to_onehot")}
+    values.pop("batch_augments", None)
+    set_values(cfg.data_preprocessor, values | {"num_classes": num_classes})
+
+
+def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> None:
+    jitter = augment.color_jitter
+    train_values = {
+        "RandomResizedCrop.scale": image.size,
+        "RandomResizedCrop.crop_ratio_range": tuple(augment.crop_scale),
+        "RandomFlip.prob": augment.flip,
+        "ColorJitter.brightness": jitter,
+        "ColorJitter.contrast": jitter,
+        "ColorJitter.saturation": jitter,
+    }
+    test_values = {"ResizeEdge.scale": image.resize, "CenterCrop.crop_size": image.size}
+    set_transforms(cfg.train_pipeline, train_values)
+    set_transforms(cfg.test_pipeline, test_values)
+    cfg.train_dataloader.dataset.dataset.pipeline = copy.deepcopy(cfg.train_pipeline)
+    cfg.val_dataloader.dataset.pipeline = copy.deepcopy(cfg.test_pipeline)
+    cfg.test_dataloader.dataset.pipeline = copy.deepcopy(cfg.test_pipeline)
+
+
+def set_transforms(pipeline: list, values: dict) -> None:
+    """Set `Transform.key` of a pipeline for each entry of `values`."""
+    for name, value in values.items():
+        kind, key = name.split(".")
+        found = [transform for transform in pipeline if transform["type"] == kind]
+        if len(found) != 1:
+            raise ValueError(
+                f"configs/finetune.py: {len(found)} transforms {kind}; expected one, to set {key}."
+            )
+        set_values(found[0], {key: value})
+
+
+def set_schedule(cfg: Config, train: TrainParams) -> None:
+    if train.optimizer == "sgd":
+        optimizer = dict(type="SGD", momentum=train.momentum, nesterov=train.nesterov)
+    else:
+        optimizer = dict(type="AdamW")
+    # linear scaling: Goyal et al. 2017, https://arxiv.org/abs/1706.02677
+    optimizer["lr"] = train.lr * train.batch_size / train.lr_batch_size
+    optimizer["weight_decay"] = train.weight_decay
+
+    warmup = train.warmup_epochs
+    schedulers = []
+    if warmup > 0:
+        schedulers.append(
+            dict(
+                type="LinearLR",
+                start_factor=0.01,
+                by_epoch=True,
+                begin=0,
+                end=warmup,
+                convert_to_iter_based=True,
+            )
+        )
+    if train.schedule == "cosine":
+        schedulers.append(
+            dict(
+                type="CosineAnnealingLR",
+                T_max=train.epochs - warmup,
+                eta_min=0.0,
+                by_epoch=True,
+                begin=warmup,
+                end=train.epochs,
+                convert_to_iter_based=True,
+            )
+        )
+    else:
+        schedulers.append(
+            dict(
+                type="MultiStepLR",
+                by_epoch=True,
+                milestones=list(train.milestones),
+                gamma=train.gamma,
+            )
+        )
+    set_values(
+        cfg,
+        {
+            "train_cfg.max_epochs": train.epochs,
+            "optim_wrapper.optimizer": optimizer,
+            "auto_scale_lr.base_batch_size": train.batch_size,
+            "param_scheduler": schedulers,
+        },
+    )
+    cfg.optim_wrapper.paramwise_cfg.custom_keys["head."] = dict(lr_mult=train.head_lr_mult)
+
+
+def set_values(cfg: Config | ConfigDict, values: dict) -> None:
+    """Set dotted keys that already exist; a number addresses an element of a list.
+
+    Raises ValueError for a key the config does not know: mmengine would ignore it in silence.
+    """
+    for name, value in values.items():
+        *parents, key = name.split(".")
+        target = cfg
+        for step in (*parents, None):
+            known = range(len(target)) if isinstance(target, list) else list(target.keys())
+            step_or_key = key if step is None else step
+            if isinstance(target, list):
+                step_or_key = int(step_or_key)
+            if step_or_key not in known:
+                raise ValueError(
+                    f"config key {name!r} is unknown to the base: {step_or_key!r} is not one of "
+                    f"{', '.join(map(str, known))}. Add it to configs/finetune.py."
+                )
+            if step is None:
+                target[step_or_key] = value
+            else:
+                target = target[step_or_key]

@@ -1,0 +1,40 @@
+"""Write the complete training config that the tutorial edits by hand.
+
+Reads   configs/finetune.py, data/weights/{pretrained.py, source.json}, data/dataset/classes.txt,
+        params.yaml: seed, image, augment, train
+Writes  configs/rendered.py     committed, so that a pull request shows what changed in it
+
+    python -m stages.render_config
+"""
+
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+
+from stages.core.finetune_config import finetune_config, rendered_text
+from stages.core.layout import Layout
+from stages.core.lists import read_classes, write_text
+from stages.core.params import load_params
+
+
+def main(root: Path = Path()) -> None:
+    layout = Layout(root)
+    params = load_params(layout.params)
+    classes = read_classes(layout.classes)
+    source = json.loads(layout.weights_source.read_text(encoding="utf-8"))
+    base = Config.fromfile(layout.finetune_config, import_custom_modules=False)
+    pretrained = Config.fromfile(layout.pretrained_config, import_custom_modules=False)
+
+    cfg = finetune_config(base, pretrained, source, params, classes)
+    write_text(layout.rendered_config, rendered_text(cfg))
+
+    optimizer = cfg.optim_wrapper.optimizer
+    print(
+        f"{source['model']}, {len(classes)} classes, {optimizer.type} lr {optimizer.lr:g}, "
+        f"{cfg.train_cfg.max_epochs} epochs -> {layout.relative(layout.rendered_config)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
