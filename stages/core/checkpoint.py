@@ -1,0 +1,113 @@
+"""Checkpoints: does one fit the model, and writing one whose bytes tell nothing but the weights."""
+
+import io
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmpretrain import get_model
+from torch import Tensor, nn
+
+SHOWN = 10
+
+
+def read_checkpoint(path: Path) -> dict:
+    """{'state_dict': ..., 'meta': ...} of a file that holds tensors and plain values only.
+
+    Nothing else is unpickled. Raises FileNotFoundError or ValueError.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist. Run `dvc repro` to make it.") from None
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ...
+        raise ValueError(f"{path} is not a checkpoint of plain tensors: {error}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{path} holds no 'state_dict'; expected an MMPretrain checkpoint.")
+    return checkpoint
+
+
+def write_checkpoint(path: Path, state_dict: Mapping[str, Tensor], meta: dict) -> None:
+    """The same tensors and meta give the same bytes, whatever device and layout they come from.
+
+    Saved through memory, as torch writes the file's own name into the archive otherwise, and renamed
+    into place, so that a file under this name is always whole.
+    """
+    canonical = OrderedDict(
+        (key, value.detach().cpu().contiguous().clone()) for key, value in state_dict.items()
+    )
+    buffer = io.BytesIO()
+    torch.save({"meta": meta, "state_dict": canonical}, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(buffer.getvalue())
+    os.replace(partial, path)
+
+
+def load_pretrained(model: nn.Module, path: Path) -> None:
+    """Load pretrained weights; raise ValueError unless they cover all of the model but its head.
+
+    mmengine would only print what is missing, and train the rest from random numbers. A head of
+    another shape keeps its own.
+    """
+    state_dict = read_checkpoint(path)["state_dict"]
+    own = model.state_dict()
+    fitting = OrderedDict(
+        (key, value)
+        for key, value in state_dict.items()
+        if not key.startswith("head.") or (key in own and own[key].shape == value.shape)
+    )
+    try:
+        # its hooks adapt some networks' weights to another picture size (position embeddings)
+        result = model.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:  # tensors of another shape
+        raise ValueError(f"{path} does not fit the model: {error}. {WAY_OUT}") from None
+    missing = [key for key in result.missing_keys if not key.startswith("head.")]
+    unexpected = [
+        key for key in result.unexpected_keys if key.startswith(("backbone.", "neck.")) or missing
+    ]
+    if missing or unexpected:
+        raise ValueError(
+            f"{path} does not cover the backbone: {listed('missing', missing)}; "
+            f"{listed('unexpected', unexpected)}. {WAY_OUT}"
+        )
+
+
+WAY_OUT = "Set weights.model in params.yaml to the model these weights were trained with."
+
+
+def load_exactly(model: nn.Module, path: Path) -> dict:
+    """Load best.pth into the model, every key and shape; returns its meta.
+
+    mmengine would only warn and leave random weights.
+    """
+    checkpoint = read_checkpoint(path)
+    state_dict = checkpoint["state_dict"]
+    own = model.state_dict()
+    missing = [key for key in own if key not in state_dict]
+    unexpected = [key for key in state_dict if key not in own]
+    reshaped = [k for k in own if k in state_dict and own[k].shape != state_dict[k].shape]
+    if missing or unexpected or reshaped:
+        raise ValueError(
+            f"{path} does not fit the model of configs/rendered.py: {listed('missing', missing)}; "
+            f"{listed('unexpected', unexpected)}; {listed('of another shape', reshaped)}. "
+            "Run `dvc repro train`."
+        )
+    model.load_state_dict(state_dict)
+    return checkpoint.get("meta", {})
+
+
+def load_classifier(cfg: Config, path: Path, device: str) -> tuple[nn.Module, list[str]]:
+    """The fine-tuned network in eval mode, and its class names in the order of its scores."""
+    model = get_model(cfg, pretrained=False, device=device)
+    meta = load_exactly(model, path)
+    return model.eval().to(device), list(meta["dataset_meta"]["classes"])
+
+
+def listed(what: str, keys: Iterable[str]) -> str:
+    keys = list(keys)
+    names = f" ({', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''})" if keys else ""
+    return f"{len(keys)} {what}{names}"

@@ -1,0 +1,103 @@
+"""mmengine hooks: what makes a run repeatable, its history, and its progress on a terminal."""
+
+import sys
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from tqdm import tqdm
+
+from stages.core.loading import derived_seed, seed_all
+
+
+@HOOKS.register_module()
+class RepeatableRun(Hook):
+    """A fixed thread count, and randomness in the model (dropout, mixup) from (seed, step, rank).
+
+    The thread count decides how sums are split, and with that their last bits. Weights are laid out
+    channels-last, which computes faster and rounds differently, so it belongs to what repeats.
+    """
+
+    def __init__(self, seed: int, threads: int):
+        self.seed = seed
+        self.threads = threads
+
+    def before_run(self, runner: Runner) -> None:
+        torch.set_num_threads(self.threads)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.to(memory_format=torch.channels_last)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        seed_all(derived_seed(self.seed, runner.iter, runner.rank))
+
+
+@HOOKS.register_module()
+class TrainingHistory(Hook):
+    """One row an epoch, kept in the message hub so that checkpoints carry it.
+
+    A row: epoch (from 1), lr (of the backbone, at the epoch's end), loss (mean over the epoch's
+    training pictures), val_loss, val_top1 (percent) and, with five classes or more, val_top5.
+    """
+
+    priority = "LOW"
+
+    def before_train(self, runner: Runner) -> None:
+        self.rows = list(runner.message_hub.runtime_info.get("training_history", []))[: runner.epoch]
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self.loss_sum, self.num_images = 0.0, 0
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        num_images = len(data_batch["data_samples"])
+        self.loss_sum += float(outputs["loss"]) * num_images
+        self.num_images += num_images
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        rates = runner.optim_wrapper.get_lr()  # base_lr: without the head's factor
+        self.row = {
+            "epoch": runner.epoch + 1,
+            "lr": round(rates.get("base_lr", rates["lr"])[0], 9),
+            "loss": round(self.loss_sum / self.num_images, 6),
+        }
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        row = dict(self.row, val_loss=round(metrics["loss"], 6))
+        for k in (1, 5):
+            if f"accuracy/top{k}" in metrics:
+                row[f"val_top{k}"] = round(metrics[f"accuracy/top{k}"], 4)
+        self.rows.append(row)
+        runner.message_hub.update_info("training_history", self.rows)
+
+
+class EpochLines(Hook):
+    """A line an epoch; on a terminal a bar over the steps, too."""
+
+    priority = "VERY_LOW"
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self.bar = tqdm(
+            total=len(runner.train_dataloader),
+            desc=f"epoch {runner.epoch + 1}/{runner.max_epochs}",
+            unit="step",
+            leave=False,
+            disable=not sys.stderr.isatty() or runner.rank != 0,
+        )
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
+        self.bar.update()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        self.bar.close()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if runner.rank != 0:
+            return
+        row = runner.message_hub.get_info("training_history")[-1]
+        print(
+            f"epoch {row['epoch']}/{runner.max_epochs}  loss {row['loss']:.3f}  "
+            f"val loss {row['val_loss']:.3f}  val top-1 {row['val_top1']:.2f} %",
+            flush=True,
+        )

@@ -1,0 +1,104 @@
+"""How the rendered config reads pictures: our list files, and randomness that no worker can change.
+
+mmengine seeds each loader worker, so the number of workers decides which augmentation a picture gets,
+and without persistent workers every epoch repeats the first one's. Here the randomness of a sample
+comes from (seed, epoch, index) and nothing else.
+"""
+
+import hashlib
+import os.path as osp
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import DefaultSampler
+from mmpretrain.datasets import CustomDataset
+from mmpretrain.registry import DATA_SAMPLERS, DATASETS
+
+from stages.core.lists import read_list
+
+
+@DATASETS.register_module()
+class ListedImages(CustomDataset):
+    """MMPretrain's CustomDataset over a list file that carries content hashes (stages/core/lists.py)."""
+
+    def load_data_list(self) -> list[dict]:
+        return [
+            {
+                "img_path": osp.join(self.data_root, image.path),
+                "gt_label": image.label,
+                "listed_path": image.path,
+            }
+            for image in read_list(Path(self.ann_file))
+        ]
+
+
+@DATASETS.register_module()
+class SeededDataset:
+    """Any dataset, each sample drawn with its own randomness.
+
+    An index counts on over the epochs, as EpochSampler gives it: epoch * len + position.
+    """
+
+    def __init__(self, dataset: dict, seed: int):
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.seed = seed
+
+    @property
+    def metainfo(self) -> dict:
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        epoch, position = divmod(index, len(self))
+        with randomness(self.seed, epoch, position):
+            return self.dataset[position]
+
+
+@DATA_SAMPLERS.register_module()
+class EpochSampler(DefaultSampler):
+    """mmengine's DefaultSampler whose indices also tell SeededDataset the epoch."""
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * len(self.dataset)
+        return (first + position for position in super().__iter__())
+
+
+def derived_seed(*numbers: int) -> int:
+    """A 32-bit seed from several numbers, so that neighbouring seeds share no stream."""
+    digest = hashlib.sha256("/".join(map(str, numbers)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def randomness(*numbers: int) -> Iterator[None]:
+    """The global generators of Python, NumPy and torch (CPU) start from `numbers`; restored after.
+
+    Without restoring, loading in the main process (no workers) would disturb what dropout and mixup
+    draw there.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = derived_seed(*numbers)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

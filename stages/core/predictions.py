@@ -1,0 +1,73 @@
+"""What the model says of a picture, and the CSV that holds a row per picture."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+TOP = 5
+"""How many classes a row keeps, best first."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    path: str
+    label: str
+    """Name of the true class; empty when it is not known."""
+    classes: list[str]
+    """The most likely classes, best first, TOP at most."""
+    scores: list[float]
+    """Their softmax scores, in [0, 1]."""
+
+    @property
+    def prediction(self) -> str:
+        return self.classes[0]
+
+    @property
+    def score(self) -> float:
+        return self.scores[0]
+
+    @property
+    def correct(self) -> bool:
+        return self.prediction == self.label
+
+    @classmethod
+    def from_scores(
+        cls, path: str, classes: list[str], scores: list[float], label: int | None = None
+    ) -> "Prediction":
+        """scores: one per class, in the order of `classes`. Equal scores keep that order."""
+        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:TOP]
+        return cls(
+            path=path,
+            label="" if label is None else classes[label],
+            classes=[classes[index] for index in best],
+            scores=[scores[index] for index in best],
+        )
+
+
+def write_predictions(path: Path, predictions: list[Prediction]) -> None:
+    """Columns: path, label, prediction, correct, then class_k and score_k from 1 on, best first."""
+    top = max((len(prediction.classes) for prediction in predictions), default=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write = csv.writer(file, lineterminator="\n").writerow
+        ranks = [f"{column}_{k}" for k in range(1, top + 1) for column in ("class", "score")]
+        write(["path", "label", "prediction", "correct", *ranks])
+        for row in predictions:
+            pairs = zip(row.classes, row.scores, strict=True)
+            ranked = [cell for name, score in pairs for cell in (name, f"{score:.6f}")]
+            write([row.path, row.label, row.prediction, int(row.correct), *ranked])
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    top = sum(column.startswith("class_") for column in rows[0]) if rows else 0
+    return [
+        Prediction(
+            path=row["path"],
+            label=row["label"],
+            classes=[row[f"class_{k}"] for k in range(1, top + 1)],
+            scores=[float(row[f"score_{k}"]) for k in range(1, top + 1)],
+        )
+        for row in rows
+    ]

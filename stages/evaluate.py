@@ -1,0 +1,57 @@
+"""Score the fine-tuned classifier on the test split.
+
+Reads   configs/rendered.py, data/checkpoints/best.pth, data/dataset/test.txt, the pictures
+Writes  metrics/evaluation.json      top-1 and, from five classes on, top-5 accuracy in percent; loss
+        data/predictions/test.csv    a row a picture; cam-report chooses from it
+
+    python -m stages.evaluate
+"""
+
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from stages.core.archives import ensure_images
+from stages.core.checkpoint import load_exactly
+from stages.core.layout import Layout
+from stages.core.lists import read_list, write_text
+from stages.core.params import load_params
+from stages.core.predictions import write_predictions
+from stages.core.runtime import place, use_device
+from stages.core.scoring import PredictionCollector
+
+
+def main(root: Path = Path()) -> None:
+    layout = Layout(root)
+    params = load_params(layout.params)
+    use_device(params.runtime.device)
+    images = read_list(layout.test_list)
+    ensure_images(root, [image.path for image in images])
+
+    cfg = place(Config.fromfile(layout.rendered_config), root, params.runtime)
+    cfg.work_dir = str(layout.work / "evaluate")
+    cfg.test_dataloader.batch_size = params.evaluate.batch_size
+    cfg.load_from = None
+    runner = Runner.from_cfg(cfg)
+    meta = load_exactly(runner.model, layout.checkpoint)  # mmengine would only warn
+    collector = PredictionCollector(meta["dataset_meta"]["classes"])
+    runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
+    scores = runner.test()
+
+    predictions = collector.predictions
+    if [row.path for row in predictions] != [image.path for image in images]:
+        raise RuntimeError(f"scored {len(predictions)} pictures of {len(images)} in the test list")
+    results = {"loss": round(scores["loss"], 6), "num_images": len(predictions)}
+    results |= {
+        f"top{k}": round(scores[f"accuracy/top{k}"], 4) for k in (1, 5) if f"accuracy/top{k}" in scores
+    }
+    write_text(layout.evaluation, json.dumps(results, indent=2, sort_keys=True) + "\n")
+    write_predictions(layout.predictions, predictions)
+    top5 = f", top-5 {results['top5']:.2f} %" if "top5" in results else ""
+    print(f"top-1 {results['top1']:.2f} %{top5} on {len(predictions)} test pictures")
+
+
+if __name__ == "__main__":
+    main()

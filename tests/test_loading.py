@@ -1,0 +1,91 @@
+"""A sample's randomness comes from seed, epoch and index: no loader worker changes it."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from conftest import picture
+from torch.utils.data import DataLoader
+
+from stages.core.lists import ListedImage, write_list
+from stages.core.loading import EpochSampler, ListedImages, SeededDataset, derived_seed, randomness
+
+
+class Drawn:
+    """A dataset that answers with what the three generators draw."""
+
+    metainfo = {}
+
+    def full_init(self):
+        pass
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, position):
+        return position, random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def epochs(workers: int, persistent: bool = False, seed: int = 0) -> list[list]:
+    dataset = SeededDataset(Drawn(), seed=seed)
+    sampler = EpochSampler(dataset, shuffle=True, seed=0)
+    loader = DataLoader(
+        dataset,
+        batch_size=3,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=persistent,
+        collate_fn=list,
+    )
+    drawn = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        drawn.append([sample for batch in loader for sample in batch])
+    return drawn
+
+
+@pytest.mark.parametrize(("workers", "persistent"), [(1, False), (2, False), (2, True), (3, True)])
+def test_the_number_of_workers_changes_nothing(workers, persistent):
+    assert epochs(workers, persistent) == epochs(0)
+
+
+def test_epochs_pictures_and_seeds_differ():
+    first, second, third = epochs(0)
+    drawn = [sample[1:] for epoch in (first, second, third) for sample in epoch]
+    assert len(set(drawn)) == 30
+    assert sorted(s[0] for s in second) == list(range(10)) and first != second
+    assert not {s[1] for s in epochs(0, seed=1)[0]} & {s[1] for s in first}
+
+
+def test_loading_leaves_the_process_own_generators_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    with randomness(1, 2):
+        torch.rand(3)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_neighbouring_numbers_give_unrelated_seeds():
+    seeds = {derived_seed(a, b) for a in range(30) for b in range(30)}
+    assert len(seeds) == 900 and derived_seed(1, 23) != derived_seed(12, 3)
+
+
+def test_listed_images_reads_list_files_with_any_name(tmp_path):
+    names = ["a b.png", "火龙果.png", "new\nline.png"]
+    for number, name in enumerate(names):
+        picture(tmp_path / "data" / name, number)
+    write_list(
+        tmp_path / "list.txt", [ListedImage(f"data/{n}", i, "0" * 64) for i, n in enumerate(names)]
+    )
+    dataset = ListedImages(
+        data_root=str(tmp_path),
+        ann_file="list.txt",
+        metainfo={"classes": ["x", "y", "z"]},
+        pipeline=[{"type": "LoadImageFromFile"}],
+    )
+    for label, name in enumerate(names):
+        sample = dataset[label]
+        assert sample["img"].shape == (30, 40, 3)
+        assert (sample["listed_path"], sample["gt_label"]) == (f"data/{name}", label)
