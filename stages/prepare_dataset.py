@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.core.findings import Finding, accepted, examine, listed_path, summary, write_findings
+from stages.core.findings import Finding, examine, listed_path, refuse, summary, write_findings
 from stages.core.images import check_images
 from stages.core.layout import Layout
 from stages.core.lists import ListedImage, write_classes, write_list, write_text
@@ -28,65 +28,66 @@ from stages.core.splits import assign_splits
 def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
-    found = find_images(root, params.dataset.path)
-    checked = list(
-        tqdm(
-            check_images([image.file for image in found], params.runtime.workers),
-            total=len(found),
-            desc="checking",
-            unit="image",
-            disable=not sys.stderr.isatty(),
-        )
-    )
+    dataset = params.dataset
+    found = find_images(root, dataset)
+    checks = check_images([image.file for image in found], params.runtime.workers, layout.work)
+    bar = tqdm(checks, "checking", len(found), unit="image", disable=not sys.stderr.isatty())
+    checked = list(bar)
 
-    findings = examine(root, found, checked)
+    findings, keys = examine(root, found, checked, dataset.near_duplicates)
     write_findings(layout.findings, root, findings)
-    kept = accepted(root, found, checked, findings, params.dataset.on_error)
-    classes = sorted({image.class_name for image, _ in kept})
+    if dataset.on_error == "fail":
+        refuse(root, len(found), findings)
+    excluded = {finding.file for finding in findings if finding.excluded}
+    kept = [index for index, image in enumerate(found) if image.file not in excluded]
+    images = [found[index] for index in kept]
+    classes = sorted({image.class_name for image in images})
     if len(classes) < 2:
         raise ValueError(
-            f"{params.dataset.path} has {len(classes)} class ({', '.join(classes)}); expected 2 or "
-            "more, each a folder of pictures."
+            f"{dataset.path} has {len(classes)} class ({', '.join(classes)}); expected 2 or more, each "
+            "a folder of pictures."
         )
-    splits = assign_splits(kept, params.dataset)
+    splits = assign_splits(images, [keys[index] for index in kept], dataset)
 
     label_of = {name: label for label, name in enumerate(classes)}
-    lists = {
-        split: [
-            ListedImage(listed_path(root, image.file), label_of[image.class_name], check.sha256)
-            for image, check in splits[split]
-        ]
-        for split in SPLITS
-    }
+    listed = [
+        ListedImage(listed_path(root, found[i].file), label_of[found[i].class_name], checked[i].sha256)
+        for i in kept
+    ]
     write_classes(layout.classes, classes)
-    write_list(layout.train_list, lists["train"])
-    write_list(layout.val_list, lists["val"])
-    write_list(layout.test_list, lists["test"])
-    counts = count(splits, len(classes), findings)
+    write_list(layout.train_list, [listed[i] for i in splits["train"]])
+    write_list(layout.val_list, [listed[i] for i in splits["val"]])
+    write_list(layout.test_list, [listed[i] for i in splits["test"]])
+    per_class = Counter(image.label for image in listed)
+    counts = {
+        "num_classes": len(classes),
+        "num_images": len(images),
+        **{split: len(splits[split]) for split in SPLITS},
+        "min_per_class": min(per_class.values()),
+        "max_per_class": max(per_class.values()),
+        **count(findings),
+    }
     write_text(layout.dataset_counts, json.dumps(counts, indent=2, sort_keys=True) + "\n")
 
-    if counts["excluded"]:
+    if excluded:
         print(f"left out, as dataset.on_error is exclude:\n{summary(root, findings)}")
-    if params.dataset.test_from == params.dataset.val_from == "val":
-        print("the val pictures are scored as test, too: they chose the epoch, so expect less on others")
+    if dataset.val_from == dataset.test_from == "val":
+        print("the val pictures are scored as test, too: they chose the epoch, so expect less elsewhere")
     print(
-        f"{counts['num_images']:,} pictures in {len(classes)} classes: {counts['train']:,} train, "
+        f"{len(images):,} pictures in {len(classes)} classes: {counts['train']:,} train, "
         f"{counts['val']:,} val, {counts['test']:,} test -> {layout.relative(layout.classes.parent)}"
     )
 
 
-def count(splits: dict[str, list], num_classes: int, findings: list[Finding]) -> dict:
-    """What metrics/dataset.json holds."""
-    pictures = {image.file: image.class_name for split in splits.values() for image, _ in split}
-    per_class = Counter(pictures.values())
+def count(findings: list[Finding]) -> dict[str, int]:
+    """The findings' part of metrics/dataset.json."""
+    alike = [finding for finding in findings if finding.kind == "look-alike"]
     return {
-        "num_classes": num_classes,
-        "num_images": len(pictures),
-        **{split: len(members) for split, members in splits.items()},
-        "min_per_class": min(per_class.values()),
-        "max_per_class": max(per_class.values()),
+        "excluded": len({finding.file for finding in findings if finding.excluded}),
         "duplicates": sum(finding.kind == "duplicate" for finding in findings),
-        "excluded": sum(finding.excluded for finding in findings),
+        "look_alikes": len(alike),
+        "look_alikes_across_classes": sum("class" in finding.across for finding in alike),
+        "look_alikes_across_splits": sum("split" in finding.across for finding in alike),
     }
 
 

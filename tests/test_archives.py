@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from stages.core import archives
 from stages.core.archives import ensure_images, is_archive, unpack
@@ -26,6 +27,13 @@ def tarred(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def zstandard_tarred(path: Path, members: dict[str, bytes]) -> Path:
+    plain = tarred(path.with_suffix(".plain"), members)
+    path.write_bytes(zstandard.compress(plain.read_bytes()))
+    plain.unlink()
     return path
 
 
@@ -54,6 +62,17 @@ def test_every_kind_of_archive_gives_its_files(tmp_path, suffix, mode):
     archive = tarred(path, members, mode) if mode else zipped(path, members)
     assert is_archive(archive)
     assert files_in(unpack(tmp_path, archive)) == members
+
+
+def test_a_zstandard_tar_gives_its_files_and_is_checked_like_the_others(tmp_path):
+    members = {"fruit/火龙果/1.jpg": b"one" * 1000, "fruit/b/2.jpg": b"two"}
+    assert files_in(unpack(tmp_path, zstandard_tarred(tmp_path / "a.tar.zst", members))) == members
+    with pytest.raises(ValueError, match="leads out of the archive"):
+        unpack(tmp_path, zstandard_tarred(tmp_path / "evil.tar.zst", {"../x": b""}))
+    broken = zstandard_tarred(tmp_path / "cut.tar.zst", members)
+    broken.write_bytes(broken.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="cut.tar.zst cannot be unpacked"):
+        unpack(tmp_path, broken)
 
 
 def test_an_archive_is_unpacked_once_and_again_after_it_changed(tmp_path):

@@ -67,7 +67,7 @@ def test_the_tutorials_recipe_comes_out_number_for_number(tmp_path):
     assert cfg.default_hooks.checkpoint.save_best == "auto"
     assert cfg.model.head.num_classes == 30 and cfg.model.head.loss.type == "CrossEntropyLoss"
     assert [t.type for t in cfg.train_pipeline][:3] == [
-        "LoadImageFromFile",
+        "LoadPicture",
         "RandomResizedCrop",
         "RandomFlip",
     ]
@@ -110,6 +110,15 @@ def test_mixup_takes_a_loss_that_accepts_mixed_labels(tmp_path):
     ]
     assert cfg.model.head.loss.use_soft is True
     assert "cal_acc" not in cfg.model.head
+
+
+def test_rare_classes_can_be_repeated_or_weigh_more(tmp_path):
+    cfg = render(tmp_path, train={"oversample": 0.1, "class_weights": "balanced"})
+    seeded = cfg.train_dataloader.dataset
+    assert (seeded.type, seeded.dataset.type) == ("SeededDataset", "ClassBalancedDataset")
+    assert seeded.dataset.oversample_thr == 0.1 and seeded.dataset.dataset.metainfo.classes == FRUITS
+    assert cfg.custom_hooks[-1] == dict(type="BalancedLoss")
+    assert render(tmp_path).custom_hooks[-1].type == "TrainingHistory"
 
 
 def test_source_none_loads_nothing(tmp_path):

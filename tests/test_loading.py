@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import picture
+from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
+from stages.core.hooks import balanced_weights
 from stages.core.lists import ListedImage, write_list
 from stages.core.loading import EpochSampler, ListedImages, SeededDataset, derived_seed, randomness
 
@@ -83,9 +85,34 @@ def test_listed_images_reads_list_files_with_any_name(tmp_path):
         data_root=str(tmp_path),
         ann_file="list.txt",
         metainfo={"classes": ["x", "y", "z"]},
-        pipeline=[{"type": "LoadImageFromFile"}],
+        pipeline=[{"type": "LoadPicture"}],
     )
     for label, name in enumerate(names):
         sample = dataset[label]
         assert sample["img"].shape == (30, 40, 3)
         assert (sample["listed_path"], sample["gt_label"]) == (f"data/{name}", label)
+
+
+def test_rare_classes_are_repeated_with_other_augmentations(tmp_path):
+    labels = [0] * 9 + [1]
+    for number in range(10):
+        picture(tmp_path / f"{number}.png", number)
+    write_list(
+        tmp_path / "l.txt", [ListedImage(f"{n}.png", label, "0" * 64) for n, label in enumerate(labels)]
+    )
+    listed = dict(
+        type="ListedImages", data_root=str(tmp_path), ann_file="l.txt", metainfo={"classes": ["a", "b"]}
+    )
+    listed["pipeline"] = [dict(type="LoadPicture"), dict(type="RandomResizedCrop", scale=8)]
+    balanced = dict(type="ClassBalancedDataset", dataset=listed, oversample_thr=0.4)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):  # as the Runner does
+        dataset = SeededDataset(balanced, seed=0)
+    # repeat factor sqrt(0.4 / 0.1) = 2
+    assert dataset.labels() == [0] * 9 + [1, 1]
+    assert not np.array_equal(dataset[9]["img"], dataset[10]["img"])
+
+
+def test_balanced_weights_are_the_inverse_of_the_share():
+    # 8 pictures, 2 classes: 8 / (2 * 6) and 8 / (2 * 2)
+    assert balanced_weights([0] * 6 + [1] * 2, 2) == pytest.approx([2 / 3, 2.0])
+    assert balanced_weights([0, 0], 2) == [0.5, 1.0]

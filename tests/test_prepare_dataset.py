@@ -1,6 +1,7 @@
 """prepare-dataset on folders and archives as people have them."""
 
 import json
+import random
 import shutil
 import unicodedata
 import zipfile
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import class_folders, picture, write_params
+from PIL import Image
 
 from stages import prepare_dataset
 from stages.core.lists import read_classes, read_list
@@ -15,7 +17,7 @@ from stages.core.lists import read_classes, read_list
 
 def prepare(root: Path, **dataset) -> dict:
     """Run the stage and return metrics/dataset.json."""
-    write_params(root, dataset={"path": "data/raw", **dataset})
+    write_params(root, dataset={"path": "data/raw", "near_duplicates": 0, **dataset})
     prepare_dataset.main(root)
     return json.loads((root / "metrics/dataset.json").read_text())
 
@@ -44,7 +46,8 @@ def test_a_second_run_writes_the_same_bytes(project):
     prepare(project)
     first = {path: path.read_bytes() for path in (project / "data/dataset").iterdir()}
     shutil.rmtree(project / "data/dataset")
-    write_params(project, dataset={"path": "data/raw"}, runtime={"workers": 0})
+    shutil.rmtree(project / ".work")
+    write_params(project, dataset={"path": "data/raw", "near_duplicates": 0}, runtime={"workers": 0})
     prepare_dataset.main(project)
     assert {path: path.read_bytes() for path in (project / "data/dataset").iterdir()} == first
 
@@ -156,15 +159,15 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
         (lambda raw: class_folders(raw, {"a": 5}), r"has 1 class \(a\); expected 2 or more"),
         (
             lambda raw: (class_folders(raw, {"a": 5, "b": 5}) / "empty").mkdir(),
-            "1 class folders hold no picture, first 'empty'",
+            "1 class folders hold no picture: 'empty'",
         ),
         (
             lambda raw: picture(class_folders(raw, {"a": 5, "b": 5}) / "loose.png"),
-            "1 files lie beside the class folders, first 'loose.png'",
+            "'loose.png' lies above the class folders",
         ),
         (
             lambda raw: class_folders(raw, {"a": 5, "b": 2}),
-            "class 'b' has 2 different pictures; 3 splits",
+            "1 classes are too small: 'b'",
         ),
         (
             lambda raw: (
@@ -177,14 +180,14 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
                 class_folders(raw / "train", {"a": 5, "b": 5})
                 and class_folders(raw / "val", {"a": 5, "c": 5}, 50)
             ),
-            "class 'c' is in val/ and not in train/",
+            "class 'c' is in val and not in train",
         ),
         (
             lambda raw: (
                 class_folders(raw / "train", {"a": 5, "b": 5})
                 and class_folders(raw / "test", {"a": 5, "b": 5}, 50)
             ),
-            "nothing in params.yaml uses test/",
+            "nothing in params.yaml uses test",
         ),
     ],
 )
@@ -196,7 +199,7 @@ def test_a_folder_that_cannot_be_learnt_from_is_explained(project, make, message
 
 def test_a_split_that_the_folder_lacks_is_named(project):
     class_folders(project / "data/raw", {"a": 5, "b": 5})
-    with pytest.raises(ValueError, match="test_from is test, but data/raw has no test/ folder"):
+    with pytest.raises(ValueError, match="test_from is test, but data/raw has no test split"):
         prepare(project, test_from="test")
 
 
@@ -261,3 +264,194 @@ def test_duplicates_stay_in_one_split(project):
     for split in ("train", "val", "test"):
         paths = [p for p in listed(project, split) if "/a/" in p]
         assert sum("copy" in path for path in paths) * 2 == len(paths)
+
+
+# --- list files, levels, groups ----------------------------------------------------------------------
+
+
+def write_list_file(project: Path, text: str, name: str = "labels.csv") -> None:
+    (project / "data/raw").mkdir(parents=True, exist_ok=True)
+    (project / "data/raw" / name).write_text(text, encoding="utf-8")
+
+
+def test_a_csv_names_pictures_classes_and_splits(project):
+    rows = ["path,label,split,note"]
+    for number in range(24):
+        name = f"photos/IMG {number}, é.png"
+        picture(project / "data/raw" / name, number)
+        split = ("train", "train", "Validation", "test")[number % 4]
+        rows.append(f'"{name}",{("苹果", "pear")[number // 12]},{split},x')
+    write_list_file(project, "\n".join(rows) + "\n")
+    counts = prepare(project, list="labels.csv", val_from="val", test_from="test")
+    assert (counts["train"], counts["val"], counts["test"], counts["num_classes"]) == (12, 6, 6, 2)
+    assert listed(project, "val")[0] == "data/raw/photos/IMG 14, é.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("labels.tsv", "{path}\t{label}\n"), ("labels.txt", "{path} {label}\n")]
+)
+def test_tables_with_tabs_and_mmpretrains_plain_lines_work_too(project, name, line):
+    lines = []
+    for number in range(20):
+        path = f"a b/{number}.png"
+        picture(project / "data/raw" / path, number)
+        lines.append(line.format(path=path, label="ab"[number % 2]))
+    header = "path\tlabel\n" if name.endswith("tsv") else ""
+    write_list_file(project, header + "".join(lines), name)
+    assert prepare(project, list=name)["num_images"] == 20
+
+
+def test_a_list_in_an_archive_works(project):
+    rows = ["path,label"]
+    with zipfile.ZipFile(project / "set.zip", "w") as archive:
+        for number in range(20):
+            file = picture(project / "x.png", number)
+            archive.write(file, f"wrapped/images/{number}.png")
+            rows.append(f"images/{number}.png,{'ab'[number % 2]}")
+        archive.writestr("wrapped/labels.csv", "\n".join(rows))
+    assert prepare(project, path="set.zip", list="labels.csv")["num_images"] == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "file,class\n1.png,a\n",
+            "labels.csv line 1: the columns are file, class; expected path and label",
+        ),
+        ("path,label\n1.png,a\ngone.png,b\n", "1 listed pictures are missing: 'gone.png'"),
+        ("path,label\n../../x.png,a\n", "line 2: '../../x.png' leads out of data/raw"),
+        ("path,label\n/etc/passwd,a\n", "line 2: '/etc/passwd' leads out of data/raw"),
+        ("path,label\n1.png,a\n1.png,b\n", "line 3: '1.png' stands in line 2, too"),
+        ("path,label\n1.png,\n", "line 2: path is '1.png', label is ''; expected both"),
+        ("path,label,split\n1.png,a,dev\n", "line 2: split is 'dev'; expected train, val or test"),
+        (
+            "path,label,split\n1.png,a,train\n2.png,b,\n",
+            "1 of 2 rows have no split; expected all or none",
+        ),
+        ("path,label\nx,y.png,a\n", "line 2: another number of columns"),
+        ("path,label\n", "lists no picture"),
+        ("1.png\n", "line 1: found '1.png'; expected '<path> <label>'"),
+    ],
+)
+def test_a_mistake_in_a_list_is_named_with_its_line(project, text, message):
+    for number in (1, 2):
+        picture(project / f"data/raw/{number}.png", number)
+    write_list_file(project, text)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        prepare(project, list="labels.csv")
+
+
+def test_a_list_that_is_not_there_is_named(project):
+    class_folders(project / "data/raw", {"a": 5, "b": 5})
+    with pytest.raises(FileNotFoundError, match="dataset.list: labels.csv is not in data/raw"):
+        prepare(project, list="labels.csv")
+
+
+def nested(project: Path) -> None:
+    for kind, names in {"Fruit": ("Apple", "Pear"), "Vegetable": ("Carrot",)}.items():
+        for name in names:
+            start = 30 * ("Apple", "Pear", "Carrot").index(name)
+            for variant in (1, 2):
+                folder = project / "data/raw" / kind / name / f"{name}-{variant}"
+                for number in range(5):
+                    picture(folder / f"{number}.png", start + variant * 10 + number)
+
+
+@pytest.mark.parametrize(
+    ("level", "classes"),
+    [
+        (1, ["Fruit", "Vegetable"]),
+        (2, ["Apple", "Carrot", "Pear"]),
+        (-1, ["Apple-1", "Apple-2", "Carrot-1", "Carrot-2", "Pear-1", "Pear-2"]),
+    ],
+)
+def test_any_folder_level_can_name_the_class(project, level, classes):
+    nested(project)
+    prepare(project, class_level=level)
+    assert read_classes(project / "data/dataset/classes.txt") == classes
+
+
+def test_one_class_name_in_two_places_is_refused(project):
+    class_folders(project / "data/raw/Fruit", {"Red": 5, "Green": 5})
+    class_folders(project / "data/raw/Vegetable", {"Red": 5}, 50)
+    with pytest.raises(ValueError, match="two folders are named 'Red': Fruit/Red and Vegetable/Red"):
+        prepare(project, class_level=2)
+
+
+def test_pictures_of_a_group_stay_in_one_split(project):
+    for number in range(120):
+        picture(project / f"data/raw/{'ab'[number % 2]}/shelf{number // 4}_{number}.png", number)
+    prepare(project, group_by=r"(shelf\d+)_")
+    split_of = {}
+    for split in ("train", "val", "test"):
+        assert listed(project, split)
+        for path in listed(project, split):
+            shelf = path.split("/")[-1].split("_")[0]
+            assert split_of.setdefault(shelf, split) == split
+
+
+def test_a_column_of_the_list_can_name_the_groups(project):
+    rows = ["path,label,Patient"]
+    for number in range(60):
+        picture(project / f"data/raw/{number}.png", number)
+        rows.append(f"{number}.png,{'ab'[number % 2]},p{number // 3}")
+    write_list_file(project, "\n".join(rows))
+    prepare(project, list="labels.csv", group_by="patient")
+    for split in ("train", "val", "test"):
+        patients = [int(Path(path).stem) // 3 for path in listed(project, split)]
+        assert all(patients.count(patient) == 3 for patient in patients)
+
+
+def test_a_group_rule_that_misses_a_picture_is_an_error(project):
+    class_folders(project / "data/raw", {"a": 5, "b": 5})
+    with pytest.raises(ValueError, match="finds nothing in 'a/000.png'; expected a column"):
+        prepare(project, group_by=r"patient(\d+)")
+
+
+# --- duplicates and look-alikes ------------------------------------------------------------------------
+
+
+def test_the_same_pixels_in_other_files_are_duplicates(project):
+    raw = class_folders(project / "data/raw", {"a": 8, "b": 8})
+    Image.open(raw / "a/000.png").save(raw / "a/copy.bmp")
+    counts = prepare(project)
+    assert counts["duplicates"] == 1
+    findings = (project / "data/dataset/findings.csv").read_text()
+    assert "data/raw/a/copy.bmp,duplicate,the same picture as data/raw/a/000.png,0\n" in findings
+
+
+def noise(path: Path, seed: int, change: int = 0) -> None:
+    """A blurred random picture; `change` alters a few pixels of it."""
+    image = Image.frombytes("RGB", (16, 16), random.Random(seed).randbytes(768)).resize((160, 160))
+    for number in range(change):
+        image.putpixel((number, 5), (255, 0, 0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def test_look_alikes_stay_in_one_split_and_are_counted(project):
+    for number in range(30):
+        for version in range(3):
+            noise(project / f"data/raw/{'ab'[number % 2]}/{number}-{version}.png", number, version * 3)
+    counts = prepare(project, near_duplicates=4)
+    assert counts["look_alikes"] >= 60 and counts["look_alikes_across_classes"] == 0
+    split_of = {}
+    for split in ("train", "val", "test"):
+        for path in listed(project, split):
+            number = Path(path).stem.split("-")[0]
+            assert split_of.setdefault(number, split) == split
+    assert prepare(project, near_duplicates=0)["look_alikes"] == 0
+
+
+def test_look_alikes_across_classes_and_official_splits_are_counted_and_kept(project):
+    for number in range(10):
+        noise(project / f"data/raw/train/{'ab'[number % 2]}/{number}.png", number)
+        noise(project / f"data/raw/test/{'ab'[number % 2]}/{number}.png", 100 + number)
+    noise(project / "data/raw/train/b/like.png", 0, 3)  # of class a
+    noise(project / "data/raw/test/a/like.png", 2, 3)  # in train
+    counts = prepare(project, test_from="test", near_duplicates=4)
+    assert counts["look_alikes"] == 2 and counts["num_images"] == 22
+    assert (counts["look_alikes_across_classes"], counts["look_alikes_across_splits"]) == (1, 1)
+    findings = (project / "data/dataset/findings.csv").read_text()
+    assert "train/b/like.png" in findings and "of class 'a'" in findings and 'in train",0' in findings

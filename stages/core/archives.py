@@ -12,11 +12,14 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
+
+import zstandard
 
 from stages.core.layout import Layout
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 MAX_UNPACKED_BYTES = 500 * 10**9
 """More than this, and the archive is taken for a bomb; ImageNet unpacks to 150 GB."""
 
@@ -58,7 +61,7 @@ def unpack(root: Path, archive: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
         marker.write_text(json.dumps(identity))  # last: it says that the folder is whole
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the machine's, e.g. a full disk
         raise ValueError(
@@ -108,8 +111,14 @@ def decodes(names: list[bytes], encoding: str) -> bool:
     return True
 
 
+def open_tar(archive: Path) -> AbstractContextManager[tarfile.TarFile]:
+    if archive.name.lower().endswith(".zst"):
+        return tarfile.open(fileobj=zstandard.open(archive, "rb"), mode="r|")
+    return tarfile.open(archive)
+
+
 def unpack_tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as content:
+    with open_tar(archive) as content:
         total = 0
         for member in content:
             total += member.size

@@ -4,8 +4,8 @@ import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from stages.core.duplicates import components, equal_pairs, look_alikes
 from stages.core.images import CheckedImage
 from stages.core.sources import FoundImage
 
@@ -15,6 +15,7 @@ EXPLAINED = {
     "label conflict": "pictures lie in more than one class",
     "leak": "training pictures are in another split, too",
     "duplicate": "pictures are there twice in one class and split",
+    "look-alike": "pictures look like another one",
 }
 
 
@@ -25,43 +26,83 @@ class Finding:
     """A key of EXPLAINED."""
     reason: str
     excluded: bool
-    """Whether the picture is left out; all but mere duplicates are."""
+    """Whether the picture cannot be used; duplicates and look-alikes can."""
+    across: str = ""
+    """What a look-alike crosses: class, split, or both as "class, split"."""
 
 
-def examine(root: Path, found: list[FoundImage], checked: list[CheckedImage]) -> list[Finding]:
-    """All findings, sorted by kind and path. found and checked: in the same order.
+def examine(
+    root: Path, found: list[FoundImage], checked: list[CheckedImage], near_duplicates: int
+) -> tuple[list[Finding], list[str]]:
+    """All findings, sorted by kind and path; and a key for each picture, the same for those that belong
+    together: exact duplicates, look-alikes, groups.
 
-    Of pictures in two classes none is trusted. Of a picture that stands in training and in another
-    split, the training copy is the finding.
+    found and checked: in the same order. Of one picture in two classes no copy is trusted. Of a picture
+    that stands in training and in another split, the training copy is the finding.
     """
-    findings = []
-    same: dict[str, list[FoundImage]] = defaultdict(list)
-    for image, check in zip(found, checked, strict=True):
-        problem = check.problem or name_problem(root, image.file)
-        if problem:
-            findings.append(Finding(image.file, "unreadable", problem, True))
-        else:
-            same[check.sha256].append(image)
-    for images in same.values():
-        classes = sorted({image.class_name for image in images})
-        if len(classes) > 1:
-            reason = f"the same picture is in the classes {', '.join(map(repr, classes))}"
-            findings += [Finding(i.file, "label conflict", reason, True) for i in images]
-            continue
-        held_out = [image for image in images if image.split in ("val", "test")]
-        kept: dict[str | None, FoundImage] = {}
-        for image in images:
-            if image.split == "train" and held_out:
-                other = held_out[0]
-                reason = f"the same picture is in {other.split}: {listed_path(root, other.file)}"
-                findings.append(Finding(image.file, "leak", reason, True))
-            elif image.split in kept:
-                reason = f"the same picture as {listed_path(root, kept[image.split].file)}"
-                findings.append(Finding(image.file, "duplicate", reason, False))
-            else:
-                kept[image.split] = image
+    findings = [
+        Finding(image.file, "unreadable", problem, True)
+        for image, check in zip(found, checked, strict=True)
+        if (problem := check.problem or name_problem(root, image.file))
+    ]
+    same: dict[str, list[int]] = defaultdict(list)
+    for index, check in enumerate(checked):
+        if check.pixels:
+            same[check.pixels].append(index)
+    for indices in same.values():
+        if len(indices) > 1:
+            findings += exact_duplicates(root, [found[index] for index in indices])
+
+    together = [(one, other) for one, *others in same.values() for other in others]
+    if near_duplicates:
+        looks = {pixels: indices[0] for pixels, indices in same.items()}
+        indices = list(looks.values())
+        for one, other, bits in look_alikes([checked[i].look for i in indices], near_duplicates):
+            one, other = indices[one], indices[other]
+            together.append((one, other))
+            findings.append(look_alike(root, found[one], found[other], bits))
+    together += equal_pairs([image.group for image in found])
+    of = components(len(found), together)
+    names = [image.group or check.sha256 for image, check in zip(found, checked, strict=True)]
+    smallest: dict[int, str] = {}
+    for index, component in enumerate(of):
+        smallest[component] = min(smallest.get(component, names[index]), names[index])
     kinds = list(EXPLAINED)
-    return sorted(findings, key=lambda f: (kinds.index(f.kind), f.file.as_posix()))
+    findings.sort(key=lambda f: (kinds.index(f.kind), f.file.as_posix()))
+    return findings, [smallest[component] for component in of]
+
+
+def exact_duplicates(root: Path, images: list[FoundImage]) -> list[Finding]:
+    classes = sorted({image.class_name for image in images})
+    if len(classes) > 1:
+        reason = f"the same picture is in the classes {', '.join(map(repr, classes))}"
+        return [Finding(image.file, "label conflict", reason, True) for image in images]
+    findings = []
+    held_out = [image for image in images if image.split in ("val", "test")]
+    kept: dict[str | None, FoundImage] = {}
+    for image in images:
+        if image.split == "train" and held_out:
+            other = held_out[0]
+            reason = f"the same picture is in {other.split}: {shown_path(root, other.file)}"
+            findings.append(Finding(image.file, "leak", reason, True))
+        elif image.split in kept:
+            reason = f"the same picture as {shown_path(root, kept[image.split].file)}"
+            findings.append(Finding(image.file, "duplicate", reason, False))
+        else:
+            kept[image.split] = image
+    return findings
+
+
+def look_alike(root: Path, one: FoundImage, other: FoundImage, bits: int) -> Finding:
+    across = []
+    reason = f"{bits} of 64 bits differ from {shown_path(root, one.file)}"
+    if other.class_name != one.class_name:
+        across.append("class")
+        reason += f", of class {one.class_name!r}"
+    if other.split != one.split:
+        across.append("split")
+        reason += f", in {one.split}"
+    return Finding(other.file, "look-alike", reason, False, ", ".join(across))
 
 
 def name_problem(root: Path, file: Path) -> str:
@@ -72,29 +113,22 @@ def name_problem(root: Path, file: Path) -> str:
     return ""
 
 
-def accepted(
-    root: Path,
-    found: list[FoundImage],
-    checked: list[CheckedImage],
-    findings: list[Finding],
-    on_error: Literal["fail", "exclude"],
-) -> list[tuple[FoundImage, CheckedImage]]:
-    """The pictures to use. Raises ValueError when some cannot be and on_error is fail."""
+def refuse(root: Path, num_images: int, findings: list[Finding]) -> None:
+    """Raise ValueError when pictures cannot be used."""
     excluded = {finding.file for finding in findings if finding.excluded}
-    if excluded and on_error == "fail":
+    if excluded:
         raise ValueError(
-            f"{len(excluded)} of {len(found)} pictures cannot be used.\n{summary(root, findings)}\n"
+            f"{len(excluded)} of {num_images} pictures cannot be used.\n{summary(root, findings)}\n"
             "Repair or remove them, or set dataset.on_error to exclude. "
             "data/dataset/findings.csv lists them all."
         )
-    return [pair for pair in zip(found, checked, strict=True) if pair[0].file not in excluded]
 
 
-def summary(root: Path, findings: list[Finding]) -> str:
-    """The first ten of each kind that excludes, and how many there are."""
+def summary(root: Path, findings: list[Finding], excluded: bool = True) -> str:
+    """The first ten of each kind, and how many there are; excluded: only what cannot be used."""
     lines = []
     for kind, explained in EXPLAINED.items():
-        some = [finding for finding in findings if finding.kind == kind and finding.excluded]
+        some = [f for f in findings if f.kind == kind and (f.excluded or not excluded)]
         if some:
             lines.append(f"{len(some)} {explained}:")
             lines += [f"  {shown_path(root, f.file)}: {f.reason}" for f in some[:SHOWN]]
@@ -106,12 +140,12 @@ def summary(root: Path, findings: list[Finding]) -> str:
 def write_findings(path: Path, root: Path, findings: list[Finding]) -> None:
     """Columns: path, finding, reason, excluded (0 or 1)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         write = csv.writer(file, lineterminator="\n").writerow
         write(["path", "finding", "reason", "excluded"])
         for finding in findings:
-            excluded = int(finding.excluded)
-            write([listed_path(root, finding.file), finding.kind, finding.reason, excluded])
+            row = [shown_path(root, finding.file), finding.kind, finding.reason, int(finding.excluded)]
+            write(row)
 
 
 def listed_path(root: Path, file: Path) -> str:
@@ -120,4 +154,5 @@ def listed_path(root: Path, file: Path) -> str:
 
 
 def shown_path(root: Path, file: Path) -> str:
+    """The same for messages, whatever bytes the name has."""
     return listed_path(root, file).encode("utf-8", "backslashreplace").decode()

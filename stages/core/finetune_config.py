@@ -68,6 +68,7 @@ def finetune_config(
         },
     )
     set_schedule(cfg, params.train)
+    set_balance(cfg, params.train)
     return cfg
 
 
@@ -212,6 +213,17 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
         },
     )
     cfg.optim_wrapper.paramwise_cfg.custom_keys["head."] = dict(lr_mult=train.head_lr_mult)
+
+
+def set_balance(cfg: Config, train: TrainParams) -> None:
+    """Rare classes seen more often (Mahajan et al. 2018, repeat factors), or weighing more."""
+    if train.oversample > 0:
+        seeded = cfg.train_dataloader.dataset
+        seeded.dataset = dict(
+            type="ClassBalancedDataset", dataset=seeded.dataset, oversample_thr=train.oversample
+        )
+    if train.class_weights == "balanced":
+        cfg.custom_hooks.append(dict(type="BalancedLoss"))
 
 
 def set_values(cfg: Config | ConfigDict, values: dict) -> None:

@@ -34,6 +34,27 @@ class RepeatableRun(Hook):
 
 
 @HOOKS.register_module()
+class BalancedLoss(Hook):
+    """Class weights of MMPretrain's cross-entropy: (pictures / classes) / pictures of the class.
+
+    Counted when training starts, as the rendered config must not change with every added picture.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        dataset = runner.train_dataloader.dataset
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        loss = model.head.loss_module
+        loss = getattr(loss, "ce", loss)  # LabelSmoothLoss computes with one
+        loss.class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
+
+
+def balanced_weights(labels: list[int], num_classes: int) -> list[float]:
+    """A weight a class, 1 on average over the pictures; 1 for a class without pictures."""
+    counts = torch.bincount(torch.tensor(labels), minlength=num_classes).tolist()
+    return [len(labels) / (num_classes * count) if count else 1.0 for count in counts]
+
+
+@HOOKS.register_module()
 class TrainingHistory(Hook):
     """One row an epoch, kept in the message hub so that checkpoints carry it.
 

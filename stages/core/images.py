@@ -1,58 +1,150 @@
-"""Is a file a picture that training can read? Every one is decoded in full, once."""
+"""Is a file a picture that training can read? Every one is decoded in full, once in its life."""
 
 import hashlib
-import io
+import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+import imagehash
+import numpy as np
+import PIL
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
-"""What both Pillow and OpenCV decode: Pillow checks, MMPretrain's loader reads with OpenCV."""
-MAX_PIXELS = 250_000_000
-"""A larger picture is taken for a decompression bomb; the largest phone sensors have 200 million."""
+from stages.core.decoding import RULE, decode
+
+BATCH = 1000
+"""Pictures after which what was found is kept, so that an interrupted check goes on from there."""
 
 
 @dataclass(frozen=True)
 class CheckedImage:
     sha256: str
-    """Of the file's bytes, 64 hex digits."""
-    width: int
-    height: int
+    """Of the file's bytes, 64 hex digits; empty when it cannot be read at all."""
     problem: str
     """Why it cannot be used; empty when it can."""
+    width: int
+    height: int
+    pixels: str
+    """SHA-256 of the decoded picture: equal for exact duplicates, whatever their files' bytes."""
+    look: str
+    """Perceptual hash, 16 hex digits; a few of its 64 bits differ between look-alikes."""
 
 
 def check_image(path: Path) -> CheckedImage:
     """Hash and decode one file."""
+    return check_content(path, known=None)
+
+
+def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[CheckedImage]:
+    """`check_image` of every path, in their order, on several processes (0: in this one).
+
+    cache: a folder for what was found, safe to delete. A file whose size, mtime and inode are known is
+    not opened; one whose content is known is hashed and not decoded.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    database = cache / f"checked-{RULE}-pillow-{PIL.__version__}.sqlite"
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, problem TEXT, "
+            "width INTEGER, height INTEGER, pixels TEXT, look TEXT)"
+        )
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, identity TEXT, sha256 TEXT)"
+        )
+        connection.commit()
+        for start in range(0, len(paths), BATCH * 10):
+            yield from check_some(paths[start : start + BATCH * 10], processes, connection, database)
+
+
+def check_some(
+    paths: list[Path], processes: int, connection: sqlite3.Connection, database: Path
+) -> Iterator[CheckedImage]:
+    names = [str(path.absolute()).encode("utf-8", "surrogateescape") for path in paths]
+    identities = [identity(path) for path in paths]
+    known = [recall(connection, n, i) for n, i in zip(names, identities, strict=True)]
+    new = [path for path, check in zip(paths, known, strict=True) if check is None]
+    checks = check_new(new, processes, database)
+    now = time.time_ns()
+    unsaved = 0
+    for name, stamp, check in zip(names, identities, known, strict=True):
+        if check is None:
+            check = next(checks)
+            remember(connection, name, stamp, check, now)
+            unsaved += 1
+            if unsaved % BATCH == 0:
+                connection.commit()
+        yield check
+    connection.commit()
+
+
+def check_new(paths: list[Path], processes: int, database: Path) -> Iterator[CheckedImage]:
+    if processes == 0 or len(paths) < 64:
+        with closing(sqlite3.connect(database)) as known:
+            for path in paths:
+                yield check_content(path, known)
+        return
+    with ProcessPoolExecutor(processes, initializer=open_known, initargs=(database,)) as pool:
+        yield from pool.map(check_in_worker, paths, chunksize=16)
+
+
+known_in_worker: sqlite3.Connection | None = None
+
+
+def open_known(database: Path) -> None:
+    global known_in_worker
+    known_in_worker = sqlite3.connect(database, timeout=60)
+
+
+def check_in_worker(path: Path) -> CheckedImage:
+    return check_content(path, known_in_worker)
+
+
+def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
     try:
         content = path.read_bytes()
     except OSError as error:
-        return CheckedImage("", 0, 0, f"cannot be read: {error.strerror}")
+        return CheckedImage("", f"cannot be read: {error.strerror}", 0, 0, "", "")
     sha256 = hashlib.sha256(content).hexdigest()
-    width = height = 0
-    Image.MAX_IMAGE_PIXELS = None  # the limit is ours, below: Pillow's would refuse real photos
+    if known is not None:
+        row = known.execute("SELECT * FROM contents WHERE sha256 = ?", [sha256]).fetchone()
+        if row:
+            return CheckedImage(*row)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                problem = f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted"
-                return CheckedImage(sha256, width, height, problem)
-            image.load()
-    except UnidentifiedImageError:
-        what = "is empty" if not content else "is not a picture"
-        return CheckedImage(sha256, width, height, f"{what} ({', '.join(FORMATS)} are read)")
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
-        return CheckedImage(sha256, width, height, f"cannot be decoded: {error}")
-    return CheckedImage(sha256, width, height, "")
+        picture = decode(content)
+    except ValueError as error:
+        return CheckedImage(sha256, str(error), 0, 0, "", "")
+    pixels = hashlib.sha256(f"{picture.size}".encode())
+    pixels.update(np.asarray(picture).data)
+    look = str(imagehash.phash(picture))
+    return CheckedImage(sha256, "", *picture.size, pixels.hexdigest(), look)
 
 
-def check_images(paths: list[Path], processes: int) -> Iterator[CheckedImage]:
-    """`check_image` of every path, in their order, on several processes (0: in this one)."""
-    if processes == 0 or len(paths) < 64:
-        yield from map(check_image, paths)
+def identity(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def recall(connection: sqlite3.Connection, name: bytes, stamp: str) -> CheckedImage | None:
+    row = connection.execute(
+        "SELECT contents.* FROM files JOIN contents USING (sha256) WHERE path = ? AND identity = ?",
+        [name, stamp],
+    ).fetchone()
+    return CheckedImage(*row) if row and stamp else None
+
+
+def remember(
+    connection: sqlite3.Connection, name: bytes, stamp: str, check: CheckedImage, now: int
+) -> None:
+    if not check.sha256:
         return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(check_image, paths, chunksize=16)
+    connection.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)", astuple(check))
+    changed = int(stamp.split()[1]) if stamp else now
+    if now - changed > 2 * 10**9:  # a file may change again within one tick of the clock
+        connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [name, stamp, check.sha256])

@@ -14,11 +14,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.dataset import DefaultSampler
 from mmpretrain.datasets import CustomDataset
-from mmpretrain.registry import DATA_SAMPLERS, DATASETS
+from mmpretrain.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
 
+from stages.core.decoding import decode
 from stages.core.lists import read_list
+
+
+@TRANSFORMS.register_module()
+class LoadPicture(BaseTransform):
+    """A file as (H, W, 3) uint8 BGR, which MMPretrain's transforms expect, by decoding.py's rule."""
+
+    def transform(self, results: dict) -> dict:
+        if "img" in results:  # MMPretrain's own inferencer has read it
+            return results
+        path = results["img_path"]
+        try:
+            rgb = decode(Path(path).read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path} {error}. Run `dvc repro prepare-dataset`.") from error
+        results["img"] = np.asarray(rgb)[:, :, ::-1].copy()
+        results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
+        return results
 
 
 @DATASETS.register_module()
@@ -53,6 +72,10 @@ class SeededDataset:
 
     def full_init(self) -> None:
         self.dataset.full_init()
+
+    def labels(self) -> list[int]:
+        """The class of each sample."""
+        return [self.dataset.get_cat_ids(position)[0] for position in range(len(self))]
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -5,6 +5,7 @@ whole story.
 """
 
 import math
+import re
 import typing
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -38,10 +39,9 @@ class WeightsParams:
             require(self.path != "", "path", self.path, "a checkpoint file, as source is path")
         if self.source == "url":
             require(self.url != "", "url", self.url, "an http(s) address, as source is url")
-        if self.source in ("path", "url"):
-            digits = self.sha256.lower()
+        if self.sha256 or self.source in ("path", "url"):
             require(
-                8 <= len(digits) <= 64 and set(digits) <= set("0123456789abcdef"),
+                re.fullmatch("[0-9a-fA-F]{8,64}", self.sha256) is not None,
                 "sha256",
                 self.sha256,
                 f"8 to 64 hex digits, as source is {self.source}: what is not known is not loaded",
@@ -51,10 +51,15 @@ class WeightsParams:
 @dataclass(frozen=True)
 class DatasetParams:
     path: str
+    list: str
+    class_level: int
+    group_by: str
     val_from: Literal["train", "val"]
     test_from: Literal["train", "test", "val"]
     val_fraction: float
     test_fraction: float
+    fold: str
+    near_duplicates: int
     on_error: Literal["fail", "exclude"]
 
     def __post_init__(self):
@@ -67,6 +72,33 @@ class DatasetParams:
             self.val_fraction + self.test_fraction,
             "less than 1, so that some pictures are left to train on",
         )
+        require(
+            self.class_level >= 1 or self.class_level == -1,
+            "class_level",
+            self.class_level,
+            "1 or more, or -1 for the innermost folder",
+        )
+        try:
+            re.compile(self.group_by)
+        except re.error as error:
+            raise ValueError(f"group_by is {self.group_by!r}, no regular expression: {error}") from None
+        require(
+            0 <= self.near_duplicates <= 16, "near_duplicates", self.near_duplicates, "0 (off) to 16"
+        )
+        if self.fold:
+            found = re.fullmatch(r"(\d+)/(\d+)", self.fold)
+            require(
+                found is not None and int(found[2]) >= 2 and 1 <= int(found[1]) <= int(found[2]),
+                "fold",
+                self.fold,
+                "e.g. 2/5, the second of five; empty for no cross-validation",
+            )
+            require(
+                self.val_from == self.test_from == "train",
+                "fold",
+                self.fold,
+                "empty, as val_from or test_from names an official split",
+            )
 
 
 @dataclass(frozen=True)
@@ -117,6 +149,8 @@ class TrainParams:
     milestones: list[int]
     gamma: float
     label_smoothing: float
+    oversample: float
+    class_weights: Literal["none", "balanced"]
     threads: int
     deterministic: bool
     log_interval: int
@@ -128,7 +162,7 @@ class TrainParams:
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in ("weight_decay", "warmup_epochs"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("momentum", "label_smoothing"):
+        for name in ("momentum", "label_smoothing", "oversample"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 to less than 1")
         require(
             not self.nesterov or self.momentum > 0,

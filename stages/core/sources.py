@@ -1,21 +1,20 @@
-"""What a data set on disk holds: each picture with its class and, in official folders, its split."""
+"""What a data set holds: each picture with its class and, where the source says so, its split."""
 
+import csv
+import io
 import os
+import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.core.archives import is_archive, unpack
+from stages.core.params import DatasetParams
 
 SPLITS = ("train", "val", "test")
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 JUNK = {"__macosx", "thumbs.db", "desktop.ini", "__pycache__", "$recycle.bin"}
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -24,93 +23,126 @@ class FoundImage:
     class_name: str
     split: str | None
     """train, val or test when the source says so."""
+    group: str = ""
+    """Pictures of one group stay in one split; empty when there are no groups."""
 
 
-def find_images(root: Path, path: str) -> list[FoundImage]:
+def find_images(root: Path, dataset: DatasetParams) -> list[FoundImage]:
     """The pictures of a folder or archive, sorted by split, class and name.
 
-    Two shapes: a folder a class; or train/, val/ and test/ with a folder a class in each. A folder
-    around it all is looked through. Everything below a class folder is the class's. Hidden files and
-    what operating systems leave behind are nobody's. Raises FileNotFoundError or ValueError.
+    Three shapes: a folder a class; train/, val/ and test/ with a folder a class in each; or a list file
+    that names the pictures and their classes. Hidden files and what operating systems leave behind are
+    nobody's. Raises FileNotFoundError or ValueError.
     """
-    source = root / path
+    source = root / dataset.path
     folder = unpack(root, source) if is_archive(source) else source
     if not folder.is_dir():
         found = "is a file" if folder.is_file() else "does not exist"
         raise FileNotFoundError(
-            f"dataset.path: {path} {found}; expected a folder, or a zip or tar archive. "
-            f"If DVC tracks it, run `dvc pull {path}.dvc`."
+            f"dataset.path: {dataset.path} {found}; expected a folder, or a zip or tar archive. "
+            f"If DVC tracks it, run `dvc pull {dataset.path}.dvc`."
         )
-    folder = without_wrapper(folder)
+    if dataset.class_level == 1:
+        folder = without_wrapper(folder, dataset.list)
+    found = in_list(folder, dataset) if dataset.list else in_folders(folder, dataset)
+    learnable = {image.class_name for image in found if image.split in ("train", None)}
+    for image in found:
+        if image.class_name not in learnable:
+            raise ValueError(
+                f"{dataset.path}: class {image.class_name!r} is in {image.split} and not in train "
+                f"(classes there: {some(sorted(learnable))}). Nothing can be learnt about it: add "
+                "training pictures, or rename or remove it."
+            )
+    order = {split: number for number, split in enumerate((None, *SPLITS))}
+    return sorted(found, key=lambda i: (order[i.split], i.class_name, i.file.as_posix()))
+
+
+# --- folders ------------------------------------------------------------------------------------------
+
+
+def in_folders(folder: Path, dataset: DatasetParams) -> list[FoundImage]:
     folders = subfolders(folder)
     train = next((sub for sub in folders if sub.name.lower() == "train"), None)
     if train is None or not subfolders(train):
-        return classes_in(folder, None, path)
+        found = in_classes(folder, None, dataset.path, dataset.class_level)
+    else:
+        found = [
+            image
+            for split, sub in official_folders(folders, dataset.path)
+            for image in in_classes(sub, split, f"{dataset.path}/{sub.name}", dataset.class_level)
+        ]
+    if not dataset.group_by:
+        return found
+    groups = [group_in(image.file.relative_to(folder).as_posix(), dataset) for image in found]
+    return [replace(image, group=group) for image, group in zip(found, groups, strict=True)]
 
-    strangers = [sub.name for sub in folders if sub.name.lower() not in SPLIT_FOLDERS]
+
+def official_folders(folders: list[Path], shown: str) -> list[tuple[str, Path]]:
+    strangers = [sub.name for sub in folders if sub.name.lower() not in SPLIT_NAMES]
     if strangers:
         raise ValueError(
-            f"{path}: beside train/ stands {strangers[0]!r}; expected only train/, val/ and test/."
+            f"{shown}: beside train/ stands {strangers[0]!r}; expected only train/, val/ and test/."
         )
-    splits = [SPLIT_FOLDERS[sub.name.lower()] for sub in folders]
-    if len(set(splits)) < len(splits):
+    named = [(SPLIT_NAMES[sub.name.lower()], sub) for sub in folders]
+    if len({split for split, _ in named}) < len(named):
         names = ", ".join(sub.name for sub in folders)
-        raise ValueError(f"{path}: {names} name one split twice; expected train/, val/ and test/.")
-    found = []
-    for split, sub in sorted(zip(splits, folders, strict=True), key=lambda s: SPLITS.index(s[0])):
-        found += classes_in(sub, split, f"{path}/{sub.name}")
-    train_classes = {image.class_name for image in found if image.split == "train"}
-    for image in found:
-        if image.class_name not in train_classes:
+        raise ValueError(f"{shown}: {names} name one split twice; expected train/, val/ and test/.")
+    return named
+
+
+def in_classes(folder: Path, split: str | None, shown: str, level: int) -> list[FoundImage]:
+    """The pictures below a folder. level: which folder below it names the class; -1 the innermost."""
+    if not subfolders(folder):
+        loose = files_in(folder)
+        found = f"{len(loose)} files, such as {loose[0].name}" if loose else "nothing"
+        raise ValueError(f"{shown}: found {found}; expected a folder for each class, pictures in it.")
+    found, folders = [], {}
+    for file in files_below(folder):
+        parents = file.relative_to(folder).parts[:-1]
+        deep_enough = len(parents) >= (1 if level == -1 else level)
+        if not deep_enough:
             raise ValueError(
-                f"{path}: class {image.class_name!r} is in {image.split}/ and not in train/ "
-                f"(classes there: {', '.join(sorted(train_classes)[:10])}, ...). Nothing can be learnt "
-                "about it: add training pictures, or rename or remove the folder."
+                f"{shown}: {file.relative_to(folder).as_posix()!r} lies above the class folders "
+                f"(dataset.class_level is {level}). Move it into one or away."
             )
+        classes = parents if level == -1 else parents[:level]
+        # macOS writes names decomposed; the same name must be the same class everywhere
+        name = unicodedata.normalize("NFC", classes[-1])
+        if folders.setdefault(name, classes) != classes:
+            raise ValueError(
+                f"{shown}: two folders are named {name!r}: {'/'.join(folders[name])} and "
+                f"{'/'.join(classes)}. Rename one, or join them."
+            )
+        found.append(FoundImage(file, name, split))
+    if level != -1:
+        refuse_empty(folder, {"/".join(classes) for classes in folders.values()}, shown, level)
     return found
 
 
-def without_wrapper(folder: Path) -> Path:
+def refuse_empty(folder: Path, filled: set[str], shown: str, level: int) -> None:
+    at_level = [folder]
+    for _ in range(level):
+        at_level = [sub for parent in at_level for sub in subfolders(parent)]
+    names = [sub.relative_to(folder).as_posix() for sub in at_level]
+    empty = [name for name in names if name not in filled]
+    if empty:
+        raise ValueError(
+            f"{shown}: {len(empty)} class folders hold no picture: {some(empty)}. "
+            "Add pictures or remove the folder."
+        )
+
+
+def without_wrapper(folder: Path, list_name: str) -> Path:
     """The folder itself, or the only one in it that holds folders, as archives often have."""
     while True:
         subs = subfolders(folder)
         only = subs[0] if len(subs) == 1 else None
-        if only is None or files_in(folder) or not subfolders(only) or files_in(only):
+        if only is None or files_in(folder):
+            return folder
+        holds_list = list_name and (only / list_name).is_file()
+        if not holds_list and (not subfolders(only) or files_in(only)):
             return folder
         folder = only
-
-
-def classes_in(folder: Path, split: str | None, shown: str) -> list[FoundImage]:
-    folders = subfolders(folder)
-    if not folders:
-        loose = files_in(folder)
-        found = f"{len(loose)} files, such as {loose[0].name}" if loose else "nothing"
-        raise ValueError(f"{shown}: found {found}; expected a folder for each class, pictures in it.")
-    loose = files_in(folder)
-    if loose:
-        raise ValueError(
-            f"{shown}: {len(loose)} files lie beside the class folders, first {loose[0].name!r}. "
-            "Move them into a class folder or away."
-        )
-    found: list[FoundImage] = []
-    empty = []
-    seen: dict[str, str] = {}
-    for sub in folders:
-        # macOS writes names decomposed; the same name must be the same class everywhere
-        name = unicodedata.normalize("NFC", sub.name)
-        if name in seen:
-            raise ValueError(f"{shown}: two folders are named {name!r}, in two Unicode spellings.")
-        seen[name] = sub.name
-        files = files_below(sub)
-        if not files:
-            empty.append(name)
-        found += [FoundImage(file, name, split) for file in files]
-    if empty:
-        raise ValueError(
-            f"{shown}: {len(empty)} class folders hold no picture, first {empty[0]!r}. "
-            "Add pictures or remove the folder."
-        )
-    return sorted(found, key=lambda image: (image.class_name, image.file.as_posix()))
 
 
 def is_junk(name: str) -> bool:
@@ -127,14 +159,113 @@ def files_in(folder: Path) -> list[Path]:
 
 def files_below(folder: Path) -> list[Path]:
     """Links to folders are followed, but not in circles."""
-    found, seen = [], set()
-    pending = [folder]
+    found, pending = [], [(folder, {os.path.realpath(folder)})]
     while pending:
-        current = pending.pop()
-        real = os.path.realpath(current)
-        if real in seen:
-            continue
-        seen.add(real)
+        current, above = pending.pop()
         found += files_in(current)
-        pending += subfolders(current)
+        for sub in subfolders(current):
+            real = os.path.realpath(sub)
+            if real not in above:
+                pending.append((sub, above | {real}))
     return sorted(found)
+
+
+# --- a list file --------------------------------------------------------------------------------------
+
+
+def in_list(folder: Path, dataset: DatasetParams) -> list[FoundImage]:
+    """Rows under a header with path, label and perhaps split and others; or lines `path label`."""
+    path = folder / dataset.list
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"dataset.list: {dataset.list} is not in {dataset.path}; expected a CSV or text file with "
+            "the columns path, label and perhaps split."
+        )
+    shown = f"{dataset.path}/{dataset.list}"
+    rows = read_rows(path, shown)
+    if not rows:
+        raise ValueError(f"{shown} lists no picture.")
+    found, missing, seen = [], [], {}
+    for number, row in rows:
+        where = f"{shown} line {number}"
+        name, label = row["path"], unicodedata.normalize("NFC", row["label"])
+        if not name or not label:
+            raise ValueError(f"{where}: path is {name!r}, label is {label!r}; expected both.")
+        file = folder / name
+        if not Path(os.path.normpath(file)).is_relative_to(folder):
+            raise ValueError(f"{where}: {name!r} leads out of {dataset.path}. Refused.")
+        if name in seen:
+            raise ValueError(f"{where}: {name!r} stands in line {seen[name]}, too; expected it once.")
+        seen[name] = number
+        split = row.get("split") or None
+        if split is not None and split.lower() not in SPLIT_NAMES:
+            raise ValueError(f"{where}: split is {split!r}; expected train, val or test.")
+        group = group_in(name, dataset, row) if dataset.group_by else ""
+        split = SPLIT_NAMES[split.lower()] if split else None
+        found.append(FoundImage(file, label, split, group))
+        if not file.is_file():
+            missing.append(name)
+    if missing:
+        raise FileNotFoundError(
+            f"{shown}: {len(missing)} listed pictures are missing: {some(missing)}. "
+            "Paths count from dataset.path."
+        )
+    without = sum(image.split is None for image in found)
+    if 0 < without < len(found):
+        raise ValueError(f"{shown}: {without} of {len(found)} rows have no split; expected all or none.")
+    return found
+
+
+def read_rows(path: Path, shown: str) -> list[tuple[int, dict[str, str]]]:
+    """(line number, row) of a table with a header, or of lines `path label` as MMPretrain has them."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{shown} is not UTF-8 ({error}). Save it as UTF-8.") from None
+    first = text.split("\n", 1)[0]
+    delimiter = next((sign for sign in ("\t", ",", ";") if sign in first), None)
+    if delimiter is None:
+        lines = [(n, line.rsplit(" ", 1)) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+        for number, parts in lines:
+            if len(parts) != 2:
+                raise ValueError(
+                    f"{shown} line {number}: found {parts[0]!r}; expected '<path> <label>'."
+                )
+        return [(number, {"path": name, "label": label}) for number, (name, label) in lines]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns = [(column or "").strip().lower() for column in reader.fieldnames or []]
+    if "path" not in columns or "label" not in columns:
+        raise ValueError(
+            f"{shown} line 1: the columns are {', '.join(columns)}; expected path and label among them."
+        )
+    reader.fieldnames = columns
+    rows = []
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(
+                    f"{shown} line {reader.line_num}: another number of columns than the first line's "
+                    f"{len(columns)}. Quote names that hold {delimiter!r}."
+                )
+            rows.append((reader.line_num, row))
+    except csv.Error as error:
+        raise ValueError(f"{shown} line {reader.line_num}: {error}.") from None
+    return rows
+
+
+def group_in(name: str, dataset: DatasetParams, row: dict[str, str] | None = None) -> str:
+    """A picture's group: a column of the list, or what a regular expression finds in its path."""
+    if row is not None and dataset.group_by.lower() in row:
+        return row[dataset.group_by.lower()]
+    found = re.search(dataset.group_by, name)
+    if found is None:
+        raise ValueError(
+            f"dataset.group_by: {dataset.group_by!r} finds nothing in {name!r}; expected a column of "
+            "dataset.list, or a regular expression that matches every path."
+        )
+    return "/".join(found.groups()) if found.groups() else found[0]
+
+
+def some(names: list[str]) -> str:
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more

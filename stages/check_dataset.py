@@ -1,0 +1,106 @@
+"""Check a folder or archive of pictures as prepare-dataset does, without a pipeline, and report.
+
+    python -m stages.check_dataset photos/
+    python -m stages.check_dataset photos.zip --list labels.csv
+
+Exit code 1 when pictures cannot be used, or when the folder cannot be learnt from.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stages.core.archives import is_archive, unpacked_folder
+from stages.core.findings import Finding, examine, summary
+from stages.core.images import CheckedImage, check_images
+from stages.core.layout import Layout
+from stages.core.params import DatasetParams, load_params
+from stages.core.sources import FoundImage, find_images
+
+SMALL_CLASS = 20
+"""Pictures below which a class is called small: with the default fractions 4 of them are scored."""
+SMALL_SIDE = 64
+"""Pixels below which a picture is called small."""
+
+
+def main(dataset: DatasetParams, workers: int) -> bool:
+    """Print the report; returns whether all pictures can be used."""
+    source = Path(dataset.path).absolute()
+    with tempfile.TemporaryDirectory(prefix="check_dataset-") as scratch:
+        root = Path(scratch)
+        found = find_images(root, replace(dataset, path=str(source)))
+        checks = check_images([image.file for image in found], workers, root)
+        checked = list(tqdm(checks, "checking", len(found), disable=not sys.stderr.isatty()))
+        shown = unpacked_folder(root, source) if is_archive(source) else source
+        findings, _ = examine(shown, found, checked, dataset.near_duplicates)
+        print(report(found, checked))
+        problems = summary(shown, findings, excluded=False)
+    print(f"\n{problems}" if problems else "\nno duplicates, no look-alikes, nothing unreadable")
+    print(f"\n{verdict(found, findings)}")
+    return not any(finding.excluded for finding in findings)
+
+
+def report(found: list[FoundImage], checked: list[CheckedImage]) -> str:
+    """Counts, balance and sizes."""
+    per_class = Counter(image.class_name for image in found)
+    splits = Counter(image.split for image in found if image.split)
+    (largest, most), (smallest, least) = per_class.most_common()[0], per_class.most_common()[-1]
+    lines = [f"{len(found):,} pictures in {len(per_class):,} classes"]
+    if splits:
+        lines.append("official splits: " + ", ".join(f"{n:,} {split}" for split, n in splits.items()))
+    lines.append(f"largest class {largest!r}: {most:,}; smallest {smallest!r}: {least:,}")
+    few = [name for name, number in sorted(per_class.items()) if number < SMALL_CLASS]
+    if few:
+        names = ", ".join(map(repr, few[:10])) + (", ..." if len(few) > 10 else "")
+        lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} pictures: {names}")
+    good = [check for check in checked if not check.problem]
+    if good:
+        sides = [min(check.width, check.height) for check in good]
+        lines.append(
+            f"short side: {min(sides):,} to {max(sides):,} pixels, "
+            f"median {statistics.median(sides):,.0f}"
+        )
+        small = sum(side < SMALL_SIDE for side in sides)
+        if small:
+            lines.append(f"{small:,} pictures have a side below {SMALL_SIDE} pixels")
+    return "\n".join(lines)
+
+
+def verdict(found: list[FoundImage], findings: list[Finding]) -> str:
+    excluded = {finding.file for finding in findings if finding.excluded}
+    if excluded:
+        return f"{len(excluded):,} of {len(found):,} pictures cannot be used: repair or remove them."
+    return "all pictures can be used"
+
+
+def defaults() -> DatasetParams:
+    """params.yaml's dataset section, without what names a data set of its own."""
+    dataset = load_params(Layout().params).dataset
+    return replace(dataset, list="", class_level=1, group_by="")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", help="a folder, or a zip or tar archive")
+    parser.add_argument("--list", default="", help="a CSV in it with the columns path, label[, split]")
+    parser.add_argument("--class-level", type=int, default=1, help="the folder that names the class")
+    parser.add_argument("--near-duplicates", type=int, default=3, help="differing bits of 64; 0 is off")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    arguments = parser.parse_args()
+    try:
+        asked = replace(
+            defaults(),
+            path=arguments.path,
+            list=arguments.list,
+            class_level=arguments.class_level,
+            near_duplicates=arguments.near_duplicates,
+        )
+        sys.exit(0 if main(asked, arguments.workers) else 1)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

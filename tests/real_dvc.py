@@ -1,0 +1,82 @@
+"""A clone of this project in a temporary folder, run by real DVC."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import REPO, write_params
+
+SMALL = {
+    "sample": {"images_per_class": 8},
+    "image": {"size": 32, "resize": 36},
+    "train": {"epochs": 1, "batch_size": 16, "warmup_epochs": 0, "threads": 1},
+    "cam": {"num_images": 2},
+}
+"""A run of seconds: fewer, smaller pictures and one epoch."""
+
+
+def clone(folder: Path, **sections) -> Path:
+    """The files of this work tree that Git knows or would add, committed, with changed params.yaml."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = (
+        subprocess.run(listing, cwd=REPO, check=True, capture_output=True).stdout.decode().split("\0")
+    )
+    for name in names:
+        if name and (REPO / name).is_file() and not name.startswith(("dvc.lock", "metrics/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(REPO / name, folder / name)
+    (folder / "configs/rendered.py").unlink(missing_ok=True)
+    write_params(folder, **sections)
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    run(folder, "git", "add", "--all")
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    run(folder, "git", *who, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", "state")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """This one with the tests' Python first, and nothing of DVC shared with other runs."""
+    own = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site"),
+    }
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PYTEST_", "GIT_"))}
+    return kept | own
+
+
+def run(folder: Path, *command: str, expect: int = 0) -> str:
+    """The output of a command; an unexpected exit code is shown with it."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == expect, f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def python(folder: Path, *arguments: str, expect: int = 0) -> str:
+    return run(folder, sys.executable, *arguments, expect=expect)
+
+
+def repro(folder: Path, *arguments: str, expect: int = 0) -> str:
+    return python(folder, "-m", "dvc", "repro", *arguments, expect=expect)
+
+
+def executed(output: str) -> list[str]:
+    """The stages that `dvc repro` ran, as its output tells."""
+    return re.findall(r"^Running stage '([\w-]+)'", output, flags=re.MULTILINE)
