@@ -104,7 +104,8 @@ def load_classifier(cfg: Config, path: Path, device: str) -> tuple[nn.Module, li
     """The fine-tuned network in eval mode, and its class names in the order of its scores."""
     model = get_model(cfg, pretrained=False, device=device)
     meta = load_exactly(model, path)
-    return model.eval().to(device), list(meta["dataset_meta"]["classes"])
+    model = model.eval().to(device, memory_format=torch.channels_last)  # as in training
+    return model, list(meta["dataset_meta"]["classes"])
 
 
 def listed(what: str, keys: Iterable[str]) -> str:

@@ -34,7 +34,7 @@ class LoadPicture(BaseTransform):
         try:
             rgb = decode(Path(path).read_bytes())
         except ValueError as error:
-            raise ValueError(f"{path} {error}. Run `dvc repro prepare-dataset`.") from error
+            raise ValueError(f"{path} {error}.") from error
         results["img"] = np.asarray(rgb)[:, :, ::-1].copy()
         results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
         return results

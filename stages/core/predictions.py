@@ -32,10 +32,15 @@ class Prediction:
 
     @classmethod
     def from_scores(
-        cls, path: str, classes: list[str], scores: list[float], label: int | None = None
+        cls,
+        path: str,
+        classes: list[str],
+        scores: list[float],
+        label: int | None = None,
+        top: int = TOP,
     ) -> "Prediction":
         """scores: one per class, in the order of `classes`. Equal scores keep that order."""
-        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:TOP]
+        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top]
         return cls(
             path=path,
             label="" if label is None else classes[label],

@@ -1,0 +1,125 @@
+"""Show which pixels spoke for a class, beside the pictures.
+
+Reads   configs/rendered.py, data/checkpoints/best.pth, data/predictions/test.csv, the pictures,
+        params.yaml: cam
+Writes  metrics/cam_report/     index.html and its pictures
+
+    python -m stages.cam_report
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from PIL import Image
+from tqdm import tqdm
+
+from stages.core.archives import ensure_images
+from stages.core.cam import grayscale_cams, last_spatial_layer, overlay
+from stages.core.checkpoint import load_classifier
+from stages.core.layout import Layout
+from stages.core.lists import write_text
+from stages.core.params import load_params
+from stages.core.pictures import as_shown, load_pictures
+from stages.core.predictions import Prediction, read_predictions
+from stages.core.report import Overlay, ReportedPicture, report_page
+from stages.core.runtime import use_device
+
+
+def main(root: Path = Path()) -> None:
+    layout = Layout(root)
+    params = load_params(layout.params)
+    cam = params.cam
+    device = use_device(params.runtime.device)
+    predictions = read_predictions(layout.predictions)
+    chosen = select(predictions, cam.select, cam.num_images)
+    ensure_images(root, [row.path for row in chosen])
+
+    cfg = Config.fromfile(layout.rendered_config)
+    torch.set_num_threads(cfg.custom_hooks[0].threads)  # as in training, so that the maps repeat
+    model, classes = load_classifier(cfg, layout.checkpoint, device)
+    targets = [target_class(row, cam.target_category, classes) for row in chosen]
+    labels = [classes.index(target) for target in targets]
+    pictures, inputs = load_pictures(cfg, model, [root / row.path for row in chosen])
+    layers = cam.target_layers or [last_spatial_layer(model, inputs[:1].clone())]
+
+    folder = layout.work / "cam_report"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    overlays: list[list[Overlay]] = [[] for _ in chosen]
+    bar = tqdm(total=len(cam.methods) * len(chosen), desc="maps", disable=not sys.stderr.isatty())
+    for method in cam.methods:
+        for index, target in enumerate(targets):
+            maps = grayscale_cams(
+                model,
+                method,
+                layers,
+                inputs[index : index + 1],
+                labels[index : index + 1],
+                cam.eigen_smooth,
+                cam.aug_smooth,
+            )
+            file = f"{index:03d}-{method.replace('+', 'p')}.jpg"
+            save(folder / file, overlay(as_shown(pictures[index]), maps[0]))
+            overlays[index].append(Overlay(file, method, target))
+            bar.update()
+    bar.close()
+    reported = []
+    for index, row in enumerate(chosen):
+        file = f"{index:03d}.jpg"
+        save(folder / file, as_shown(pictures[index]))
+        reported.append(
+            ReportedPicture(row.path, row.label, row.prediction, row.score, file, overlays[index])
+        )
+    mistakes = sum(not row.correct for row in predictions)
+    write_text(folder / "index.html", report_page(reported, layers, len(predictions), mistakes))
+
+    shutil.rmtree(layout.cam_report, ignore_errors=True)
+    layout.cam_report.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder, layout.cam_report)
+    print(
+        f"{len(chosen)} pictures, {', '.join(cam.methods)} at {', '.join(layers)} -> "
+        f"{layout.relative(layout.cam_report)}/index.html"
+    )
+
+
+def select(predictions: list[Prediction], how: str, num_images: int) -> list[Prediction]:
+    """mistakes: most confident first, then correct ones; correct: most confident first; random: by
+    hash of the path, the same ones every time."""
+    if not predictions:
+        raise ValueError("data/predictions/test.csv has no row. Run `dvc repro evaluate`.")
+    by_score = sorted(predictions, key=lambda row: (-row.score, row.path))
+    mistakes = [row for row in by_score if not row.correct]
+    correct = [row for row in by_score if row.correct]
+    if how == "random":
+        ordered = sorted(predictions, key=lambda row: hashlib.sha256(row.path.encode()).hexdigest())
+    else:
+        ordered = mistakes + correct if how == "mistakes" else correct
+    return ordered[:num_images]
+
+
+def target_class(row: Prediction, category: str, classes: list[str]) -> str:
+    """cam.target_category for one picture: its prediction, its label, or one class for all."""
+    if category in ("predicted", "label") and category not in classes:
+        return row.prediction if category == "predicted" else row.label
+    if category not in classes:
+        near = get_close_matches(category, classes, n=3) or classes[:5]
+        raise ValueError(
+            f"params.yaml: cam.target_category is {category!r}; expected predicted, label, or one of "
+            f"the {len(classes)} classes, such as {', '.join(near)}."
+        )
+    return category
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    Image.fromarray(picture).save(path, "JPEG", quality=90, subsampling=0)
+
+
+if __name__ == "__main__":
+    main()
