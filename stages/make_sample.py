@@ -1,0 +1,65 @@
+"""Draw the default data set.
+
+Reads   params.yaml: sample
+Writes  data/sample/<class>/*.jpg          drawn pictures of fruit
+        data/sample_masks/<class>/*.png    where the fruit is in each: white
+
+    python -m stages.make_sample
+"""
+
+import os
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from stages.core.fruit import KINDS, draw, encode
+from stages.core.layout import Layout
+from stages.core.params import load_params
+
+
+def main(root: Path = Path()) -> None:
+    layout = Layout(root)
+    params = load_params(layout.params)
+    folder = layout.work / "make-sample"
+    shutil.rmtree(folder, ignore_errors=True)
+    pictures, masks = folder / layout.sample.name, folder / layout.sample_masks.name
+    pictures.mkdir(parents=True)
+    masks.mkdir()
+
+    count = params.sample.images_per_class
+    wanted = [(kind, index) for kind in KINDS for index in range(count)]
+    jobs = [(kind, index, params.sample.seed, pictures, masks) for kind, index in wanted]
+    with ProcessPoolExecutor(max(params.runtime.workers, 1)) as pool:
+        sizes = pool.map(write_picture, jobs, chunksize=8)
+        quiet = not sys.stderr.isatty()
+        total = sum(tqdm(sizes, "drawing", len(jobs), unit="image", disable=quiet))
+    for made, output in ((pictures, layout.sample), (masks, layout.sample_masks)):
+        shutil.rmtree(output, ignore_errors=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(made, output)
+    folder.rmdir()
+    print(
+        f"{len(jobs)} pictures of {len(KINDS) if jobs else 0} kinds, {total / 1e6:.1f} MB "
+        f"-> {layout.relative(layout.sample)}"
+    )
+
+
+def write_picture(job: tuple[str, int, int, Path, Path]) -> int:
+    """Draw and write one picture and its mask; returns the size of the JPEG in bytes."""
+    kind, index, seed, pictures, masks = job
+    picture, mask = draw(kind, index, seed)
+    content = encode(picture)
+    name = f"{kind}-{index:03d}"
+    for parent in (pictures, masks):
+        (parent / kind).mkdir(exist_ok=True)
+    (pictures / kind / f"{name}.jpg").write_bytes(content)
+    Image.fromarray(mask).save(masks / kind / f"{name}.png")
+    return len(content)
+
+
+if __name__ == "__main__":
+    main()
