@@ -16,8 +16,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
-from stages.core.checkpoint import load_pretrained, write_checkpoint
-from stages.core.hooks import EpochLines
+from stages.core.checkpoint import write_checkpoint
+from stages.core.hooks import EpochLines, PretrainedWeights
 from stages.core.layout import Layout
 from stages.core.lists import read_list
 from stages.core.params import load_params
@@ -37,7 +37,7 @@ def main(root: Path = Path()) -> None:
     pretrained, cfg.load_from = cfg.load_from, None
     runner = Runner.from_cfg(cfg)
     if pretrained:
-        load_pretrained(runner.model, layout.pretrained)
+        runner.register_hook(PretrainedWeights(layout.pretrained))
     runner.register_hook(EpochLines())
     runner.train()
 

@@ -14,12 +14,16 @@ from conftest import class_folders, picture, write_params
 from real_dvc import SMALL, clone, executed, repro
 
 from stages.core.lists import read_list
-from stages.core.splits import split_by_content
+from stages.core.params import load_params
+from stages.core.splits import split_by_content, splitting
 
 pytestmark = pytest.mark.slow
 
 AFTER_TRAINING = ["evaluate", "cam-report"]
-OWN = SMALL | {"sample": {"images_per_class": 0}, "dataset": {"path": "data/photos"}}
+OWN = SMALL | {
+    "sample": {"images_per_class": 0},
+    "dataset": {"path": "data/photos", "near_duplicates": 0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +96,14 @@ def new_photo(folder: Path, split: str) -> Path:
     """A photo of a class that its content puts into `split`, and that moves no other."""
     files = sorted(folder.iterdir())
     keys = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    before = split_by_content(keys, 0.2, 0.2)
+    dataset = load_params(folder.parents[2] / "params.yaml").dataset
+    everything = {"train", "val", "test"}
+    split_by = splitting(dataset, everything)
+    before = split_by_content({"a": set(keys)}, everything, split_by)
     for variant in itertools.count(1000):
         photo = picture(folder / "new.png", variant)
         key = hashlib.sha256(photo.read_bytes()).hexdigest()
-        if split_by_content([*keys, key], 0.2, 0.2) == [*before, split]:
+        if split_by_content({"a": {*keys, key}}, everything, split_by) == before | {key: split}:
             return photo
 
 

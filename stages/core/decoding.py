@@ -21,20 +21,34 @@ MAX_PIXELS = 250_000_000
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would refuse such photos; ours stands in decode()
 
 
-def decode(content: bytes) -> Image.Image:
-    """The file's pixels as an RGB picture. Raises ValueError that says what is wrong with the file."""
+def decode(content: bytes, reduce: int = 0) -> Image.Image:
+    """The file's pixels as an RGB picture. Raises ValueError that says what is wrong with the file.
+
+    reduce: the short side that a larger picture is scaled down to, in pixels; 0 keeps every pixel. A
+    JPEG is then decoded at a half, a quarter or an eighth of its size where that is enough, which takes
+    a phone photo a fraction of the time.
+    """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted")
+            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # orientation: turned by a quarter
+                width, height = height, width
+            if reduce:
+                image.draft(None, (reduce, reduce))  # at least that; does nothing to other formats
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            picture = to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         what = "is not a picture" if content else "is empty"
         raise ValueError(f"{what} ({', '.join(FORMATS)} are read)") from None
     except (OSError, SyntaxError, EOFError, IndexError, TypeError, OverflowError) as error:
         raise ValueError(f"cannot be decoded: {error}") from error
+    short = min(width, height)
+    if reduce and short > reduce:
+        size = (round(width * reduce / short), round(height * reduce / short))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    return picture
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -133,6 +133,7 @@ def set_preprocessor(cfg: Config, pretrained: Config, num_classes: int) -> None:
 def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> None:
     jitter = augment.color_jitter
     train_values = {
+        "LoadPicture.reduce": image.reduce,
         "RandomResizedCrop.scale": image.size,
         "RandomResizedCrop.crop_ratio_range": tuple(augment.crop_scale),
         "RandomFlip.prob": augment.flip,
@@ -140,7 +141,11 @@ def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> No
         "ColorJitter.contrast": jitter,
         "ColorJitter.saturation": jitter,
     }
-    test_values = {"ResizeEdge.scale": image.resize, "CenterCrop.crop_size": image.size}
+    test_values = {
+        "LoadPicture.reduce": image.reduce,
+        "ResizeEdge.scale": image.resize,
+        "CenterCrop.crop_size": image.size,
+    }
     set_transforms(cfg.train_pipeline, train_values)
     set_transforms(cfg.test_pipeline, test_values)
     cfg.train_dataloader.dataset.dataset.pipeline = copy.deepcopy(cfg.train_pipeline)

@@ -1,6 +1,7 @@
 """mmengine hooks: what makes a run repeatable, its history, and its progress on a terminal."""
 
 import sys
+from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
@@ -9,6 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from tqdm import tqdm
 
+from stages.core.checkpoint import load_pretrained
 from stages.core.loading import derived_seed, seed_all
 
 
@@ -31,6 +33,22 @@ class RepeatableRun(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed_all(derived_seed(self.seed, runner.iter, runner.rank))
+
+
+class PretrainedWeights(Hook):
+    """mmengine's load_from with its warnings made errors: the weights must cover the backbone.
+
+    A hook, as the Runner initialises the model anew when training starts.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        load_pretrained(model, self.path)
 
 
 @HOOKS.register_module()

@@ -52,4 +52,5 @@ PATHS = {
     # derived and git-ignored, safe to delete
     "work": ".work",
     "unpacked": ".work/unpacked",
+    "pictures": ".work/pictures",
 }

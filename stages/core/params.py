@@ -105,10 +105,17 @@ class DatasetParams:
 class ImageParams:
     size: int
     resize: int
+    reduce: int
 
     def __post_init__(self):
         require(self.size >= 16, "size", self.size, "16 pixels or more")
         require(self.resize >= self.size, "resize", self.resize, f"at least size ({self.size})")
+        require(
+            self.reduce == 0 or self.reduce >= self.resize,
+            "reduce",
+            self.reduce,
+            f"0 (off), or at least resize ({self.resize})",
+        )
 
 
 @dataclass(frozen=True)
@@ -212,9 +219,11 @@ class CamParams:
 class RuntimeParams:
     device: Literal["auto", "cpu", "cuda"]
     workers: int
+    store_gb: float
 
     def __post_init__(self):
-        require(self.workers >= 0, "workers", self.workers, "0 or more")
+        for name in ("workers", "store_gb"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True)

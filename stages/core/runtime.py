@@ -7,6 +7,7 @@ import mmengine.device.utils
 import torch
 from mmengine.config import Config
 
+from stages.core.layout import Layout
 from stages.core.params import RuntimeParams
 
 
@@ -42,7 +43,14 @@ def place(cfg: Config, root: Path, runtime: RuntimeParams) -> Config:
         loader = cfg[name]
         loader.num_workers = runtime.workers
         loader.persistent_workers = loader.persistent_workers and runtime.workers > 0
-        dataset = loader.dataset.get("dataset", loader.dataset)
+        dataset = loader.dataset
+        while "dataset" in dataset:
+            dataset = dataset.dataset
         dataset.data_root = str(root)
+        for transform in dataset.pipeline:
+            if transform.type == "LoadPicture":
+                transform.store = str(Layout(root).pictures)
+                transform.store_gb = runtime.store_gb
+                transform.writers = 2 * max(runtime.workers, 1)  # train's and val's, at the same time
     cfg.log_level = "ERROR"  # stages print their own lines, and check what mmengine warns of
     return cfg
