@@ -70,7 +70,7 @@ model = dict(
 optim_wrapper = dict(
     optimizer=dict(
         lr=0.01, momentum=0.9, nesterov=True, type='SGD', weight_decay=0.0001),
-    paramwise_cfg=dict(custom_keys=dict({'head.': dict(lr_mult=10.0)})),
+    paramwise_cfg=dict(custom_keys=dict({'head.': dict(lr_mult=1.0)})),
     type='OptimWrapper')
 param_scheduler = [
     dict(
@@ -113,7 +113,7 @@ test_dataloader = dict(
             'watermelon',
         ]),
         pipeline=[
-            dict(type='LoadPicture'),
+            dict(reduce=256, type='LoadPicture'),
             dict(
                 backend='pillow',
                 edge='short',
@@ -145,7 +145,7 @@ test_evaluator = [
     dict(type='Loss'),
 ]
 test_pipeline = [
-    dict(type='LoadPicture'),
+    dict(reduce=256, type='LoadPicture'),
     dict(
         backend='pillow',
         edge='short',
@@ -186,7 +186,7 @@ train_dataloader = dict(
                 'watermelon',
             ]),
             pipeline=[
-                dict(type='LoadPicture'),
+                dict(reduce=256, type='LoadPicture'),
                 dict(
                     backend='pillow',
                     crop_ratio_range=(
@@ -213,7 +213,7 @@ train_dataloader = dict(
     pin_memory=False,
     sampler=dict(shuffle=True, type='EpochSampler'))
 train_pipeline = [
-    dict(type='LoadPicture'),
+    dict(reduce=256, type='LoadPicture'),
     dict(
         backend='pillow',
         crop_ratio_range=(
@@ -249,7 +249,7 @@ val_dataloader = dict(
             'watermelon',
         ]),
         pipeline=[
-            dict(type='LoadPicture'),
+            dict(reduce=256, type='LoadPicture'),
             dict(
                 backend='pillow',
                 edge='short',

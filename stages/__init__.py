@@ -1,0 +1,4 @@
+import warnings
+
+# mmcv-lite has no compiled operators and says so at each import; classification needs none
+warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
