@@ -31,6 +31,7 @@ def main(name: str, url: str | None = None, root: Path = Path()) -> None:
     if data and not (root / f"{data['path']}.dvc").exists():
         command = ["dvc", "import-url", url or data["url"], data["path"]]
         print(f"$ {' '.join(command)}", flush=True)
+        (root / data["path"]).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", *command], cwd=root, check=True)
 
     partial = layout.params.with_suffix(".yaml.part")

@@ -153,16 +153,13 @@ def failing(project: Path, stage: str, **sections) -> str:
         ("train", {"runtime": {"device": "cuda"}}, "torch sees no CUDA device"),
         ("cam_report", {"runtime": {"device": "cuda"}}, "set runtime.device to auto or cpu"),
         ("fetch_weights", {"weights": {"source": "mim", "model": "resnet18_8xb32_in1"}}, "Did you mean"),
-        ("cam_report", {"cam": {"target_category": "apfel"}}, "such as apple"),
+        ("cam_report", {"cam": {"target_category": "apfel"}}, "one of the 12 classes"),
         ("cam_report", {"cam": {"target_layers": ["backbone.layer"]}}, "has no layer 'backbone.layer'"),
     ],
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_mistake_is_named_and_nothing_made_is_lost(project, stage, sections, message):
     assert message in failing(project, stage, **sections)
-    assert run(project, "git", "status", "--porcelain", "metrics", "configs") == run(
-        project, "git", "status", "--porcelain", "metrics", "configs"
-    )
     assert executed(repro(project)) == []
 
 

@@ -90,7 +90,7 @@ class TrainingHistory(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
         num_images = len(data_batch["data_samples"])
-        self.loss_sum += float(outputs["loss"]) * num_images
+        self.loss_sum += outputs["loss"].item() * num_images
         self.num_images += num_images
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -125,7 +125,7 @@ class EpochLines(Hook):
         )
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
-        self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
+        self.bar.set_postfix(loss=f"{outputs['loss'].item():.3f}", refresh=False)
         self.bar.update()
 
     def after_train_epoch(self, runner: Runner) -> None:
