@@ -135,7 +135,8 @@ def test_it_trains_with_the_tutorials_numbers(tutorial):
 def test_predictions_and_report_speak_chinese(tutorial):
     rows = list(csv.DictReader((tutorial / "data/predictions/test.csv").open(encoding="utf-8")))
     assert sorted(row["label"] for row in rows) == sorted(FRUIT30)
-    assert "火龙果" in (tutorial / "metrics/cam_report/index.html").read_text(encoding="utf-8")
+    page = (tutorial / "metrics/cam_report/index.html").read_text(encoding="utf-8")
+    assert sum(name in page for name in FRUIT30) >= 10  # 16 pictures are shown
 
 
 def test_predict_answers_in_chinese_as_the_tutorials_inferencer_does(tutorial):
@@ -146,10 +147,10 @@ def test_predict_answers_in_chinese_as_the_tutorials_inferencer_does(tutorial):
 
     asked = (
         "import sys; from mmpretrain import ImageClassificationInferencer as I;"
-        "print(I('configs/rendered.py', pretrained='data/checkpoints/best.pth', device='cpu')"
+        "print('\\n', I('configs/rendered.py', pretrained='data/checkpoints/best.pth', device='cpu')"
         "(sys.argv[1])[0]['pred_class'])"
     )
-    assert python(tutorial, "-c", asked, row["path"]).strip().splitlines()[-1] in FRUIT30
+    assert python(tutorial, "-c", asked, row["path"]).splitlines()[-1].strip() in FRUIT30
 
 
 def test_a_second_run_runs_nothing_and_the_archive_is_unpacked_again_where_needed(tutorial):
