@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, suffix):
     archive.write_bytes(b"<html>404</html>")
     with pytest.raises(ValueError, match=r"broken.* cannot be unpacked"):
         unpack(tmp_path, archive)
-    assert list((tmp_path / ".work/unpacked").iterdir()) == []
+    assert [p.name for p in (tmp_path / ".work/unpacked").iterdir()] == [f"broken{suffix}.lock"]
 
 
 def test_a_truncated_archive_is_named(tmp_path):
@@ -176,3 +177,13 @@ def test_ensure_images_unpacks_what_is_missing(tmp_path):
 def test_ensure_images_names_a_missing_picture(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"1 listed pictures are missing, first data/x/1.jpg"):
         ensure_images(tmp_path, ["data/x/1.jpg"])
+
+
+def test_two_that_unpack_at_once_do_it_once(tmp_path):
+    members = {f"a/{number}.jpg": b"x" * 1000 for number in range(300)}
+    archive = zipped(tmp_path / "set.zip", members)
+    with ThreadPoolExecutor(4) as pool:
+        folders = list(pool.map(lambda _: unpack(tmp_path, archive), range(4)))
+    assert files_in(folders[0]) == members and len(set(folders)) == 1
+    kept = sorted(path.name for path in (tmp_path / ".work/unpacked").iterdir())
+    assert kept == ["set.zip", "set.zip.json", "set.zip.lock"]

@@ -200,6 +200,41 @@ def test_two_classes_have_no_top_5(tmp_path):
     }
 
 
+def test_hostile_names_and_rare_classes_go_through_every_stage(tmp_path):
+    names = [
+        "with space",
+        "comma,quote\"'",
+        "-dash",
+        "emoji🍎",
+        "new\nline",
+        "苹果",
+        "<script>",
+        "#x %s",
+    ]
+    project = clone(
+        tmp_path / "hostile",
+        **SMALL
+        | {
+            "sample": {"images_per_class": 0},
+            "dataset": {"path": "data/photos", "near_duplicates": 0},
+            "train": SMALL["train"] | {"oversample": 0.2, "class_weights": "balanced"},
+        },
+    )
+    class_folders(project / "data/photos", {name: 5 + 2 * n for n, name in enumerate(names)})
+    for n, name in enumerate(names):
+        (project / "data/photos" / name / "000.png").rename(
+            project / "data/photos" / name / f"{names[-n]}.png"
+        )
+    repro(project)
+    predictions = rows(project / "data/predictions/test.csv")
+    assert {row["label"] for row in predictions} == set(names)
+    assert all((project / row["path"]).is_file() for row in predictions)
+    page = (project / "metrics/cam_report/index.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    output = python(project, "-m", "stages.predict", "--format", "json", "--", predictions[0]["path"])
+    assert json.loads(output)[0]["classes"][0]["name"] == predictions[0]["prediction"]
+
+
 def test_the_network_looks_at_the_fruit():
     """The packaged ImageNet network, on drawn pictures: of the map's weight more lies on the fruit than
     the fruit's share of the picture."""

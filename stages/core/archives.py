@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 import zstandard
+from filelock import FileLock
 
 from stages.core.layout import Layout
 
@@ -45,22 +46,39 @@ def unpack(root: Path, archive: Path) -> Path:
             f"{archive} does not exist. If DVC tracks it, run `dvc pull {archive}.dvc`."
         )
     folder = unpacked_folder(root, archive)
-    marker = folder.with_name(folder.name + ".json")
-    status = archive.stat()
-    identity = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
-    if folder.is_dir() and marker.is_file() and json.loads(marker.read_text()) == identity:
-        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # two stages at once, e.g. of two `dvc repro`
+        if not is_unpacked(archive, folder):
+            unpack_whole(archive, folder)
+    return folder
+
+
+def identity(archive: Path) -> dict[str, int]:
+    status = archive.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+
+
+def marker_of(folder: Path) -> Path:
+    """Written last: it says that the folder is whole, and of which archive."""
+    return folder.with_name(folder.name + ".json")
+
+
+def is_unpacked(archive: Path, folder: Path) -> bool:
+    marker = marker_of(folder)
+    return folder.is_dir() and marker.is_file() and json.loads(marker.read_text()) == identity(archive)
+
+
+def unpack_whole(archive: Path, folder: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
     try:
         if archive.name.lower().endswith(".zip"):
             unpack_zip(archive, partial)
         else:
             unpack_tar(archive, partial)
-        marker.unlink(missing_ok=True)
+        marker_of(folder).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
-        marker.write_text(json.dumps(identity))  # last: it says that the folder is whole
+        marker_of(folder).write_text(json.dumps(identity(archive)))
     except (zipfile.BadZipFile, tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the machine's, e.g. a full disk
@@ -70,7 +88,6 @@ def unpack(root: Path, archive: Path) -> Path:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
 
 
 def unpack_zip(archive: Path, folder: Path) -> None:
