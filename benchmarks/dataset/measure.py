@@ -43,7 +43,7 @@ def measure(count: int, scratch: Path) -> None:
     for project in (alone, dvc):
         clone(project)
     generate(alone / "data/photos", count)
-    subprocess.run(["cp", "-a", alone / "data", dvc / "data"], check=True)
+    shutil.copytree(alone / "data", dvc / "data", dirs_exist_ok=True)
     stage = [sys.executable, "-m", "stages.prepare_dataset"]
     repro = [sys.executable, "-m", "dvc", "repro", "--quiet", "prepare-dataset"]
     for row in ROWS:
