@@ -49,7 +49,7 @@ def test_an_archive_that_was_imported_from_another_repository(tmp_path):
     commit(registry)
 
     project = clone(tmp_path / "project", dataset=DATASET | {"path": "data/photos.zip"})
-    (project / "data").mkdir()
+    (project / "data").mkdir(exist_ok=True)
     dvc(project, "import", str(registry), "photos.zip", "-o", "data/photos.zip")
     assert prepared(project)["num_images"] == 18
 
@@ -57,7 +57,7 @@ def test_an_archive_that_was_imported_from_another_repository(tmp_path):
 def test_a_folder_that_was_imported_by_its_address_and_updated(tmp_path):
     class_folders(tmp_path / "shelf", {"ripe": 9, "unripe": 9})
     project = clone(tmp_path / "project", dataset=DATASET)
-    (project / "data").mkdir()
+    (project / "data").mkdir(exist_ok=True)
     dvc(project, "import-url", str(tmp_path / "shelf"), "data/photos")
     assert prepared(project)["num_images"] == 18
     class_folders(tmp_path / "shelf", {"ripe": 10}, start=0)
