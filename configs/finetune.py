@@ -10,6 +10,7 @@ custom_imports = dict(
     imports=[
         'stages.core.efficientnet_lite',
         'stages.core.hooks',
+        'stages.core.linear_probe',
         'stages.core.loading',
         'stages.core.scoring',
     ],
@@ -128,6 +129,9 @@ env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
+# automatic mixed precision and torch.compile: read by the stage, which knows the device
+precision = dict(cpu=None, cuda=None)
+compile = None
 randomness = dict(seed=None, deterministic=None)
 log_processor = dict(by_epoch=True)
 visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

@@ -20,7 +20,7 @@ from stages.core.lists import read_list, write_text
 from stages.core.params import load_params
 from stages.core.predictions import write_predictions
 from stages.core.runtime import place, use_device
-from stages.core.scoring import PredictionCollector
+from stages.core.scoring import PredictionCollector, score_flips
 
 
 def main(root: Path = Path()) -> None:
@@ -34,8 +34,11 @@ def main(root: Path = Path()) -> None:
     cfg.work_dir = str(layout.work / "evaluate")
     cfg.test_dataloader.batch_size = params.evaluate.batch_size
     cfg.load_from = None
+    if params.evaluate.tta == "flip":
+        score_flips(cfg)
     runner = Runner.from_cfg(cfg)
-    meta = load_exactly(runner.model, layout.checkpoint)  # mmengine would only warn
+    model = runner.model.module if params.evaluate.tta == "flip" else runner.model
+    meta = load_exactly(model, layout.checkpoint)  # mmengine would only warn
     collector = PredictionCollector(meta["dataset_meta"]["classes"])
     runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
     scores = runner.test()

@@ -4,57 +4,103 @@ Reads   configs/rendered.py, data/weights/pretrained.pth, data/dataset/{train, v
 Writes  data/checkpoints/best.pth     weights and class names only
         metrics/training.csv          a row an epoch
 
+Killed or interrupted, it goes on after the last complete epoch when it is started again.
+
     python -m stages.train
 """
 
 import csv
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
+from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
-from stages.core.checkpoint import write_checkpoint
 from stages.core.hooks import EpochLines, PretrainedWeights
 from stages.core.layout import Layout
 from stages.core.lists import read_list
 from stages.core.params import load_params
-from stages.core.runtime import place, use_device
+from stages.core.processes import rank, start_processes, use_processes
+from stages.core.resume import GoOn, RunState, SaveEpochs, best_row, forget_old_runs, run_folder
+from stages.core.runtime import machine_facts, place, use_device, use_precision
 
 
 def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
+    if start_processes(params.runtime, "stages.train", root):
+        return
     device = use_device(params.runtime.device)
     images = read_list(layout.train_list) + read_list(layout.val_list)
     ensure_images(root, [image.path for image in images])
 
     cfg = place(Config.fromfile(layout.rendered_config), root, params.runtime)
-    shutil.rmtree(cfg.work_dir, ignore_errors=True)
-    print(f"training on {device}", flush=True)
-    pretrained, cfg.load_from = cfg.load_from, None
-    runner = Runner.from_cfg(cfg)
-    if pretrained:
-        runner.register_hook(PretrainedWeights(layout.pretrained))
-    runner.register_hook(EpochLines())
-    runner.train()
-
-    # weights_only=False: a file this process has just written, with mmengine's own classes in it
-    best_path = runner.message_hub.get_info("best_ckpt")
-    best = torch.load(best_path, map_location="cpu", weights_only=False)
-    history = runner.message_hub.get_info("training_history")
-    classes = list(runner.train_dataloader.dataset.metainfo["classes"])
-    epoch = best["meta"]["epoch"]
-    meta = {"dataset_meta": {"classes": classes}, "epoch": epoch}
-    write_history(layout.history, history)
-    write_checkpoint(layout.checkpoint, best["state_dict"], meta)
-    shutil.rmtree(cfg.work_dir)
+    use_precision(cfg, device)
+    use_processes(cfg, params.runtime, device)
+    inputs = [layout.rendered_config, layout.pretrained, layout.train_list, layout.val_list]
+    facts = machine_facts(device, params.runtime.processes)
+    folder = run_folder(Path(cfg.work_dir), [*inputs, Path(__file__)], *facts)
+    cfg.work_dir = str(folder)
+    if rank() > 0:
+        train(cfg, RunState(folder), device)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_training(layout.work / "train.lock"):
+        forget_old_runs(folder)
+        state = RunState(folder)
+        history = train(cfg, state, device)
+        best = best_row(history)
+        layout.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(state.best, layout.checkpoint)
+        write_history(layout.history, history)
+        shutil.rmtree(folder)
     print(
-        f"best epoch {epoch} of {len(history)}: val top-1 {history[epoch - 1]['val_top1']:.2f} % "
+        f"best epoch {best['epoch']} of {history[-1]['epoch']}: val top-1 {best['val_top1']:.2f} % "
         f"-> {layout.relative(layout.checkpoint)}"
     )
+
+
+def train(cfg: Config, state: RunState, device: str) -> list[dict]:
+    """Train from the start or go on; returns the history, a row an epoch."""
+    pretrained, cfg.load_from = cfg.load_from, None
+    runner = Runner.from_cfg(cfg)
+    if state.exists:
+        runner.register_hook(GoOn(state))
+    elif pretrained:
+        runner.register_hook(PretrainedWeights(Path(pretrained)))
+    runner.register_hook(SaveEpochs(state))
+    runner.register_hook(EpochLines())
+    going_on = f", going on after epoch {state.read()['epoch']}" if state.exists else ""
+    if runner.rank == 0:
+        processes = f" in {runner.world_size} processes" if runner.world_size > 1 else ""
+        print(f"training on {device}{processes}{going_on}", flush=True)
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        if runner.rank == 0:
+            print(f"\ninterrupted in epoch {runner.epoch + 1}: `dvc repro` goes on from its start")
+        sys.exit(130)
+    return runner.message_hub.get_info("training_history")
+
+
+@contextmanager
+def only_training(lock_path: Path) -> Iterator[None]:
+    """Held while training: one that DVC was killed over may still be running."""
+    lock = FileLock(lock_path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("another process is training in this project; waiting for it to end", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_history(path: Path, rows: list[dict]) -> None:

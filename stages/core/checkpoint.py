@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmpretrain import get_model
 from torch import Tensor, nn
 
@@ -31,20 +32,36 @@ def read_checkpoint(path: Path) -> dict:
 
 
 def write_checkpoint(path: Path, state_dict: Mapping[str, Tensor], meta: dict) -> None:
-    """The same tensors and meta give the same bytes, whatever device and layout they come from.
-
-    Saved through memory, as torch writes the file's own name into the archive otherwise, and renamed
-    into place, so that a file under this name is always whole.
-    """
+    """The same tensors and meta give the same bytes, whatever device and layout they come from."""
     canonical = OrderedDict(
         (key, value.detach().cpu().contiguous().clone()) for key, value in state_dict.items()
     )
+    save_whole(path, {"meta": meta, "state_dict": canonical})
+
+
+def save_whole(path: Path, content: dict) -> None:
+    """torch.save, so that a file under this name is always whole, whatever happens while writing.
+
+    Through memory, as torch writes the file's own name into the archive otherwise. Raises OSError when
+    the disk is full; what stood under this name before still does.
+    """
     buffer = io.BytesIO()
-    torch.save({"meta": meta, "state_dict": canonical}, buffer)
+    torch.save(content, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"{path} could not be written ({error.strerror}): {buffer.tell() / 1e6:.0f} MB are needed. "
+            "Nothing made before is lost: make room and run `dvc repro` again",
+        ) from error
 
 
 def load_pretrained(model: nn.Module, path: Path) -> None:
@@ -106,6 +123,11 @@ def load_classifier(cfg: Config, path: Path, device: str) -> tuple[nn.Module, li
     meta = load_exactly(model, path)
     model = model.eval().to(device, memory_format=torch.channels_last)  # as in training
     return model, list(meta["dataset_meta"]["classes"])
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model in its wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def listed(what: str, keys: Iterable[str]) -> str:

@@ -65,10 +65,14 @@ def finetune_config(
             "randomness.seed": params.seed,
             "randomness.deterministic": params.train.deterministic,
             "default_hooks.logger.interval": params.train.log_interval,
+            "precision.cpu": params.train.precision_cpu,
+            "precision.cuda": params.train.precision_cuda,
+            "compile": params.train.compile,
         },
     )
     set_schedule(cfg, params.train)
     set_balance(cfg, params.train)
+    set_strategy(cfg, params.train)
     return cfg
 
 
@@ -146,11 +150,37 @@ def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> No
         "ResizeEdge.scale": image.resize,
         "CenterCrop.crop_size": image.size,
     }
+    cfg.train_pipeline[-1:-1] = extra_transforms(augment)  # before PackInputs
     set_transforms(cfg.train_pipeline, train_values)
     set_transforms(cfg.test_pipeline, test_values)
     cfg.train_dataloader.dataset.dataset.pipeline = copy.deepcopy(cfg.train_pipeline)
     cfg.val_dataloader.dataset.pipeline = copy.deepcopy(cfg.test_pipeline)
     cfg.test_dataloader.dataset.pipeline = copy.deepcopy(cfg.test_pipeline)
+
+
+def extra_transforms(augment: AugmentParams) -> list[dict]:
+    """The transforms that the base does without."""
+    transforms = []
+    if augment.policy == "trivial":  # Mueller and Hutter 2021, https://arxiv.org/abs/2103.10158
+        transforms += [
+            dict(type="NumpyToPIL", to_rgb=True),
+            dict(type="torchvision/TrivialAugmentWide"),
+            dict(type="PILToNumpy", to_bgr=True),
+        ]
+    if augment.policy == "rand":  # Cubuk et al. 2020, https://arxiv.org/abs/1909.13719
+        transforms.append(
+            dict(
+                type="RandAugment",
+                policies="timm_increasing",
+                num_policies=2,
+                total_level=10,
+                magnitude_level=7,
+                magnitude_std=0.5,
+            )
+        )
+    if augment.erase > 0:  # Zhong et al. 2020, https://arxiv.org/abs/1708.04896
+        transforms.append(dict(type="RandomErasing", erase_prob=augment.erase))
+    return transforms
 
 
 def set_transforms(pipeline: list, values: dict) -> None:
@@ -229,6 +259,35 @@ def set_balance(cfg: Config, train: TrainParams) -> None:
         )
     if train.class_weights == "balanced":
         cfg.custom_hooks.append(dict(type="BalancedLoss"))
+
+
+def set_strategy(cfg: Config, train: TrainParams) -> None:
+    """What is trained in which order, the average of the weights, and when to stop."""
+    if train.strategy != "finetune":
+        cfg.custom_hooks.append(
+            dict(
+                type="FittedHead",
+                weight_decay=train.probe_weight_decay,
+                label_smoothing=train.label_smoothing,
+            )
+        )
+    if train.strategy == "linear_probe":
+        cfg.train_cfg.max_epochs = 0  # the fitted head is scored and kept
+    if train.ema > 0:
+        cfg.custom_hooks.append(dict(type="EMAHook", momentum=train.ema))
+    if train.early_stopping > 0:
+        cfg.custom_hooks.append(
+            dict(
+                type="EarlyStopping",
+                monitor="accuracy/top1",
+                patience=train.early_stopping,
+                min_delta=0.01,
+            )
+        )
+    if train.layer_decay < 1:
+        # Clark et al. 2020, https://arxiv.org/abs/2003.10555
+        cfg.optim_wrapper.constructor = "LearningRateDecayOptimWrapperConstructor"
+        cfg.optim_wrapper.paramwise_cfg.layer_decay_rate = train.layer_decay
 
 
 def set_values(cfg: Config | ConfigDict, values: dict) -> None:

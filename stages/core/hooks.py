@@ -1,16 +1,17 @@
 """mmengine hooks: what makes a run repeatable, its history, and its progress on a terminal."""
 
+import math
 import sys
 from pathlib import Path
 
 import torch
-from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.dist import all_reduce
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from tqdm import tqdm
 
-from stages.core.checkpoint import load_pretrained
+from stages.core.checkpoint import bare, load_pretrained
 from stages.core.loading import derived_seed, seed_all
 
 
@@ -28,8 +29,7 @@ class RepeatableRun(Hook):
 
     def before_run(self, runner: Runner) -> None:
         torch.set_num_threads(self.threads)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.to(memory_format=torch.channels_last)
+        bare(runner.model).to(memory_format=torch.channels_last)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed_all(derived_seed(self.seed, runner.iter, runner.rank))
@@ -47,8 +47,10 @@ class PretrainedWeights(Hook):
         self.path = path
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         load_pretrained(model, self.path)
+        # EMAHook: the average starts from these weights
+        runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": model.state_dict()})
 
 
 @HOOKS.register_module()
@@ -60,7 +62,7 @@ class BalancedLoss(Hook):
 
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         loss = model.head.loss_module
         loss = getattr(loss, "ce", loss)  # LabelSmoothLoss computes with one
         loss.class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
@@ -76,38 +78,60 @@ def balanced_weights(labels: list[int], num_classes: int) -> list[float]:
 class TrainingHistory(Hook):
     """One row an epoch, kept in the message hub so that checkpoints carry it.
 
-    A row: epoch (from 1), lr (of the backbone, at the epoch's end), loss (mean over the epoch's
-    training pictures), val_loss, val_top1 (percent) and, with five classes or more, val_top5.
+    A row: epoch (from 1; 0 is a fitted head before any training), lr (of the backbone, at the epoch's
+    end), loss (mean over the epoch's training pictures), val_loss, val_top1 (percent) and, with five
+    classes or more, val_top5.
     """
 
     priority = "LOW"
 
     def before_train(self, runner: Runner) -> None:
-        self.rows = list(runner.message_hub.runtime_info.get("training_history", []))[: runner.epoch]
+        self.rows = list(runner.message_hub.runtime_info.get("training_history", []))
+        self.row = {"epoch": 0, "lr": 0.0}
 
     def before_train_epoch(self, runner: Runner) -> None:
         self.loss_sum, self.num_images = 0.0, 0
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
         num_images = len(data_batch["data_samples"])
-        self.loss_sum += outputs["loss"].item() * num_images
+        loss = outputs["loss"].item()
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} at step {batch_idx + 1} of epoch {runner.epoch + 1}: the weights "
+                "have diverged. Lower train.lr in params.yaml, or lengthen train.warmup_epochs."
+            )
+        self.loss_sum += loss * num_images
         self.num_images += num_images
 
     def after_train_epoch(self, runner: Runner) -> None:
+        # mean over all processes
+        totals = torch.tensor([self.loss_sum, self.num_images], dtype=torch.float64)
+        all_reduce(totals)
         rates = runner.optim_wrapper.get_lr()  # base_lr: without the head's factor
         self.row = {
             "epoch": runner.epoch + 1,
             "lr": round(rates.get("base_lr", rates["lr"])[0], 9),
-            "loss": round(self.loss_sum / self.num_images, 6),
+            "loss": round(float(totals[0] / totals[1]), 6),
         }
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if not self.row["epoch"]:
+            self.row["loss"] = runner.message_hub.get_info("probe_loss")
         row = dict(self.row, val_loss=round(metrics["loss"], 6))
         for k in (1, 5):
             if f"accuracy/top{k}" in metrics:
                 row[f"val_top{k}"] = round(metrics[f"accuracy/top{k}"], 4)
         self.rows.append(row)
         runner.message_hub.update_info("training_history", self.rows)
+
+
+@HOOKS.register_module()
+class EarlyStopping(EarlyStoppingHook):
+    """mmengine's, which a resumed run goes on with: it counts anew over the history."""
+
+    def before_train(self, runner: Runner) -> None:
+        for row in runner.message_hub.runtime_info.get("training_history", []):
+            self.after_val_epoch(runner, {self.monitor: row["val_top1"]})
 
 
 class EpochLines(Hook):
@@ -135,8 +159,9 @@ class EpochLines(Hook):
         if runner.rank != 0:
             return
         row = runner.message_hub.get_info("training_history")[-1]
+        name = f"epoch {row['epoch']}/{runner.max_epochs}" if row["epoch"] else "head fitted"
         print(
-            f"epoch {row['epoch']}/{runner.max_epochs}  loss {row['loss']:.3f}  "
+            f"{name}  loss {row['loss']:.3f}  "
             f"val loss {row['val_loss']:.3f}  val top-1 {row['val_top1']:.2f} %",
             flush=True,
         )

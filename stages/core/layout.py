@@ -53,4 +53,5 @@ PATHS = {
     "work": ".work",
     "unpacked": ".work/unpacked",
     "pictures": ".work/pictures",
+    "features": ".work/features",
 }

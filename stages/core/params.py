@@ -123,6 +123,8 @@ class AugmentParams:
     crop_scale: list[float]
     flip: float
     color_jitter: float
+    policy: Literal["none", "trivial", "rand"]
+    erase: float
     mixup: float
     cutmix: float
 
@@ -136,18 +138,22 @@ class AugmentParams:
         )
         require(0 <= self.flip <= 1, "flip", self.flip, "a probability, 0 to 1")
         require(0 <= self.color_jitter < 1, "color_jitter", self.color_jitter, "0 to less than 1")
+        require(0 <= self.erase <= 1, "erase", self.erase, "a probability, 0 to 1")
         for name in ("mixup", "cutmix"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or more")
 
 
 @dataclass(frozen=True)
 class TrainParams:
+    strategy: Literal["finetune", "linear_probe", "lp_ft"]
+    probe_weight_decay: float
     epochs: int
     batch_size: int
     optimizer: Literal["sgd", "adamw"]
     lr: float
     lr_batch_size: int
     head_lr_mult: float
+    layer_decay: float
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -156,8 +162,13 @@ class TrainParams:
     milestones: list[int]
     gamma: float
     label_smoothing: float
+    ema: float
+    early_stopping: int
     oversample: float
     class_weights: Literal["none", "balanced"]
+    precision_cpu: Literal["fp32", "bf16"]
+    precision_cuda: Literal["fp32", "bf16", "fp16"]
+    compile: bool
     threads: int
     deterministic: bool
     log_interval: int
@@ -167,10 +178,19 @@ class TrainParams:
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name in ("lr", "head_lr_mult", "gamma"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("weight_decay", "warmup_epochs"):
+        for name in ("weight_decay", "probe_weight_decay", "warmup_epochs", "early_stopping"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("momentum", "label_smoothing", "oversample"):
+        require(
+            0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "more than 0, at most 1 (off)"
+        )
+        for name in ("momentum", "label_smoothing", "ema", "oversample"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 to less than 1")
+        require(
+            self.layer_decay == 1 or self.head_lr_mult == 1,
+            "head_lr_mult",
+            self.head_lr_mult,
+            "1, as layer_decay sets the rate of each layer",
+        )
         require(
             not self.nesterov or self.momentum > 0,
             "momentum",
@@ -194,6 +214,7 @@ class TrainParams:
 @dataclass(frozen=True)
 class EvaluateParams:
     batch_size: int
+    tta: Literal["none", "flip"]
 
     def __post_init__(self):
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
@@ -218,10 +239,19 @@ class CamParams:
 @dataclass(frozen=True)
 class RuntimeParams:
     device: Literal["auto", "cpu", "cuda"]
+    launcher: Literal["none", "pytorch", "slurm"]
+    processes: int
     workers: int
     store_gb: float
 
     def __post_init__(self):
+        require(self.processes >= 1, "processes", self.processes, "1 or more")
+        require(
+            self.launcher != "none" or self.processes == 1,
+            "processes",
+            self.processes,
+            "1, as launcher is none; pytorch or slurm start several",
+        )
         for name in ("workers", "store_gb"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 

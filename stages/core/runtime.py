@@ -1,11 +1,16 @@
-"""What this machine offers: its device, its loader workers, where its files are."""
+"""What this machine offers: its device and precision, its loader workers, where its files are."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mmengine.device.utils
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
 
 from stages.core.layout import Layout
 from stages.core.params import RuntimeParams
@@ -31,6 +36,12 @@ def use_device(device: str) -> str:
     return taken
 
 
+def machine_facts(device: str, processes: int) -> tuple:
+    """What a result depends on beside the inputs and the code: the kernels that compute it."""
+    name = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return device, name, processes
+
+
 def place(cfg: Config, root: Path, runtime: RuntimeParams) -> Config:
     """A rendered config for this machine: its paths under `root`, its loader workers, its silence.
 
@@ -52,5 +63,32 @@ def place(cfg: Config, root: Path, runtime: RuntimeParams) -> Config:
                 transform.store = str(Layout(root).pictures)
                 transform.store_gb = runtime.store_gb
                 transform.writers = 2 * max(runtime.workers, 1)  # train's and val's, at the same time
+    for hook in cfg.custom_hooks:
+        if hook.type == "FittedHead":
+            hook.store = str(Layout(root).features)
     cfg.log_level = "ERROR"  # stages print their own lines, and check what mmengine warns of
     return cfg
+
+
+def use_precision(cfg: Config, device: str) -> None:
+    """Mixed precision as the rendered config asks for on this device; mmengine's own on CUDA."""
+    precision = cfg.precision[device]
+    if precision == "fp32":
+        return
+    if device == "cpu":
+        cfg.optim_wrapper.type = "Bfloat16OptimWrapper"
+        return
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    cfg.optim_wrapper.dtype = {"bf16": "bfloat16", "fp16": "float16"}[precision]
+    if precision == "fp16":  # its range is so small that gradients vanish unscaled
+        cfg.optim_wrapper.loss_scale = "dynamic"
+
+
+@OPTIM_WRAPPERS.register_module()
+class Bfloat16OptimWrapper(OptimWrapper):
+    """bfloat16 on the CPU, where mmengine's AmpOptimWrapper refuses to work."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), torch.autocast("cpu", dtype=torch.bfloat16):
+            yield

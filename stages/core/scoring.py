@@ -1,7 +1,9 @@
-"""mmengine metrics: cross-entropy, and one Prediction per picture."""
+"""How pictures are scored: mmengine metrics for cross-entropy and predictions, and the mean of flips."""
 
+import copy
 import math
 
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
@@ -43,3 +45,14 @@ class PredictionCollector(BaseMetric):
     def compute_metrics(self, results: list[Prediction]) -> dict:
         self.predictions = results
         return {}
+
+
+def score_flips(cfg: Config) -> None:
+    """Test-time augmentation, MMPretrain's own: the mean score of a picture and its mirror image."""
+    *before, pack = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
+    flips = [dict(type="RandomFlip", prob=probability) for probability in (0.0, 1.0)]
+    cfg.test_dataloader.dataset.pipeline = [
+        *before,
+        dict(type="TestTimeAug", transforms=[flips, [pack]]),
+    ]
+    cfg.model = dict(type="AverageClsScoreTTA", module=cfg.model)

@@ -1,0 +1,239 @@
+"""Which recipe fine-tunes small sets best: val and test top-1 of each, several seeds.
+
+    python benchmarks/recipes/measure.py sample
+    python benchmarks/recipes/measure.py fruits28 --photos data/photos --classes fruits28.txt
+    python benchmarks/recipes/measure.py --table > benchmarks/recipes/results.md
+
+Each run is the pipeline's own train and evaluate stages; a seed changes all of training's randomness, the
+split stays. Val chooses (the epoch, and among recipes); test is only reported. A run is added to runs.csv
+as it ends, and a run that is there is not repeated.
+
+With --scenes, pictures that look like one another are grouped before they are split, so that val and test
+show other shelves, hands and lights than training does: nearer to photos from another shop.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+REPO = Path(__file__).resolve().parents[2]
+RUNS = Path(__file__).with_name("runs.csv")
+COLUMNS = ["data", "recipe", "seed", "val_top1", "test_top1", "epochs", "seconds"]
+YAML_FILE = YAML()
+SGD = {"optimizer": "sgd", "nesterov": True, "weight_decay": 1e-4}
+TUTORIAL = {
+    "train": {
+        "strategy": "finetune",
+        "lr": 0.1,
+        "nesterov": False,
+        "schedule": "step",
+        "milestones": [30, 60, 90],
+        "warmup_epochs": 0,
+        "label_smoothing": 0.0,
+    },
+    "augment": {"crop_scale": [0.08, 1.0], "color_jitter": 0.0},
+}
+FINETUNE = {"train": {"strategy": "finetune"} | SGD}
+LP_FT = {"train": {"strategy": "lp_ft"} | SGD}
+
+
+def with_(base: dict, **sections) -> dict:
+    return {key: base.get(key, {}) | sections.get(key, {}) for key in {**base, **sections}}
+
+
+RECIPES = {
+    "tutorial (SGD 0.1 from the first step)": TUTORIAL,
+    "linear probe": {"train": {"strategy": "linear_probe"}},
+    "fine-tune, lr 0.01": FINETUNE,
+    "fine-tune, lr 0.03": with_(FINETUNE, train={"lr": 0.03}),
+    "probe, then fine-tune, lr 0.003": with_(LP_FT, train={"lr": 0.003}),
+    "probe, then fine-tune, lr 0.01": LP_FT,
+    "probe, then fine-tune, lr 0.03": with_(LP_FT, train={"lr": 0.03}),
+    "probe, then fine-tune, lr 0.01, TrivialAugment": with_(LP_FT, augment={"policy": "trivial"}),
+    "probe, then fine-tune, lr 0.01, RandAugment": with_(LP_FT, augment={"policy": "rand"}),
+    "probe, then fine-tune, lr 0.01, mixup 0.2": with_(LP_FT, augment={"mixup": 0.2}),
+    "probe, then fine-tune, lr 0.01, cutmix 1": with_(LP_FT, augment={"cutmix": 1.0}),
+    "probe, then fine-tune, lr 0.01, erase 0.25": with_(LP_FT, augment={"erase": 0.25}),
+    "probe, then fine-tune, lr 0.01, EMA 0.02": with_(LP_FT, train={"ema": 0.02}),
+    "probe, then fine-tune, lr 0.01, no smoothing": with_(LP_FT, train={"label_smoothing": 0.0}),
+    "probe, then fine-tune, lr 0.01, head x10": with_(LP_FT, train={"head_lr_mult": 10.0}),
+    "probe, then fine-tune, AdamW 3e-4": with_(
+        LP_FT, train={"optimizer": "adamw", "lr": 3e-4, "weight_decay": 0.05, "nesterov": False}
+    ),
+}
+
+
+def main(data: str, arguments: argparse.Namespace) -> None:
+    chosen = [name for name in RECIPES if not arguments.only or name in arguments.only]
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch) / "project"
+        copy_project(project)
+        dataset = {"path": "data/sample"}
+        if arguments.photos:
+            copy_classes(arguments.photos, project / "data/photos", arguments.classes)
+            dataset = {"path": "data/photos", "on_error": "exclude"}
+        size = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
+        common = {"image": size, "train": {"epochs": arguments.epochs}, "dataset": dataset}
+        set_params(project, common)
+        for stage in ("make_sample", "fetch_weights", "prepare_dataset"):
+            run(project, stage)
+        if arguments.scenes:
+            group_scenes(project)
+            run(project, "prepare_dataset")
+        original = (project / "params.yaml").read_text()
+        for seed in range(arguments.seeds):
+            for name in chosen:
+                if (data, name, str(seed)) in {(r["data"], r["recipe"], r["seed"]) for r in rows()}:
+                    continue
+                (project / "params.yaml").write_text(original)
+                set_params(project, RECIPES[name] | {"seed": seed})
+                set_params(project, {"train": {"epochs": arguments.epochs}})
+                start = time.perf_counter()
+                for stage in ("render_config", "train", "evaluate"):
+                    run(project, stage)
+                seconds = time.perf_counter() - start
+                with (project / "metrics/training.csv").open(newline="") as file:
+                    val = max(float(row["val_top1"]) for row in csv.DictReader(file))
+                test = json.loads((project / "metrics/evaluation.json").read_text())["top1"]
+                add([data, name, seed, val, test, arguments.epochs, round(seconds)])
+
+
+def copy_project(project: Path) -> None:
+    """This work tree as Git knows it, uncommitted changes included."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=REPO, check=True, capture_output=True).stdout.decode()
+    for name in filter(None, names.split("\0")):
+        if (REPO / name).is_file():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(REPO / name, project / name)
+
+
+def copy_classes(photos: Path, folder: Path, classes: Path | None) -> None:
+    names = classes.read_text().split() if classes else [path.name for path in photos.iterdir()]
+    for name in names:
+        shutil.copytree(photos / name, folder / name)
+
+
+def group_scenes(project: Path) -> None:
+    """A list with a group for each picture: clusters of the pretrained network's features, per class."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    sys.path.insert(0, str(REPO))
+    features, images = pretrained_features(project)
+    with (project / "data/photos/scenes.csv").open("w", newline="") as file:
+        write = csv.writer(file).writerow
+        write(["path", "label", "scene"])
+        for label in sorted({image[1] for image in images}):
+            own = [index for index, image in enumerate(images) if image[1] == label]
+            count = min(6, len(own) // 3)
+            clusters = AgglomerativeClustering(count).fit_predict(features[own])
+            for index, cluster in zip(own, clusters, strict=True):
+                write([images[index][0], label, f"{label}/{cluster}"])
+    set_params(project, {"dataset": {"list": "scenes.csv", "group_by": "scene"}})
+
+
+def pretrained_features(project: Path):
+    """(N, D) float array, and (path below data/photos, class name) of each picture."""
+    import torch
+    from mmengine.config import Config
+
+    from stages.core.lists import read_classes, read_list
+    from stages.core.pictures import load_pictures
+
+    run(project, "render_config")
+    cfg = Config.fromfile(project / "configs/rendered.py")
+    from mmpretrain import get_model
+
+    from stages.core.checkpoint import load_pretrained
+
+    model = get_model(cfg, pretrained=False, device="cpu").eval()
+    load_pretrained(model, project / "data/weights/pretrained.pth")
+    names = read_classes(project / "data/dataset/classes.txt")
+    images, features = [], []
+    for split in ("train", "val", "test"):
+        for image in read_list(project / f"data/dataset/{split}.txt"):
+            path = project / image.path
+            images.append((str(path.relative_to(project / "data/photos")), names[image.label]))
+            with torch.no_grad():
+                features.append(model.extract_feat(load_pictures(cfg, model, [path])[1])[-1][0])
+    return torch.stack(features).numpy(), images
+
+
+def set_params(project: Path, changes: dict) -> None:
+    params = YAML_FILE.load(project / "params.yaml")
+    for section, values in changes.items():
+        if isinstance(values, dict):
+            params[section].update(values)
+        else:
+            params[section] = values
+    YAML_FILE.dump(params, project / "params.yaml")
+
+
+def run(project: Path, stage: str) -> None:
+    command = [sys.executable, "-m", f"stages.{stage}"]
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
+def rows() -> list[dict]:
+    if not RUNS.exists():
+        return []
+    with RUNS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def add(row: list) -> None:
+    new = not RUNS.exists()
+    with RUNS.open("a", newline="") as file:
+        write = csv.writer(file, lineterminator="\n").writerow
+        if new:
+            write(COLUMNS)
+        write(row)
+    print(*row, sep="  ", file=sys.stderr, flush=True)
+
+
+def table() -> str:
+    """A Markdown table for each data set: mean and standard deviation over the seeds."""
+    text = ""
+    for data in dict.fromkeys(row["data"] for row in rows()):
+        text += f"\n{data}:\n\n| recipe | seeds | val top-1, % | test top-1, % | s |\n|---|---:|---:|---:|---:|\n"
+        for name in RECIPES:
+            own = [row for row in rows() if row["data"] == data and row["recipe"] == name]
+            if own:
+                val, test = (spread([float(row[c]) for row in own]) for c in ("val_top1", "test_top1"))
+                seconds = statistics.median(float(row["seconds"]) for row in own)
+                text += f"| {name} | {len(own)} | {val} | {test} | {seconds:.0f} |\n"
+    return text
+
+
+def spread(values: list[float]) -> str:
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="?", help="a name for the data in runs.csv")
+    parser.add_argument("--table", action="store_true", help="print the table of runs.csv")
+    parser.add_argument("--photos", type=Path, help="a folder of class folders; the drawn sample without")
+    parser.add_argument("--classes", type=Path, help="a file of the class folders to take")
+    parser.add_argument("--scenes", action="store_true", help="split by scenes")
+    parser.add_argument("--size", type=int, default=128, help="pixels")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", help="names of recipes")
+    arguments = parser.parse_args()
+    if arguments.table:
+        sys.stdout.write(table())
+    else:
+        main(arguments.data, arguments)

@@ -1,0 +1,76 @@
+"""Training in several processes, started by torchrun or by Slurm."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch.distributed
+from mmengine.config import Config
+
+from stages.core.params import RuntimeParams
+
+STARTED = "FINETUNE_PROCESSES_STARTED"
+"""Set in the environment of processes that start_processes started."""
+
+
+def start_processes(runtime: RuntimeParams, module: str, root: Path) -> bool:
+    """Run `python -m module` in as many processes as params.yaml says; False when this is one of them.
+
+    Started by the user's own torchrun (several machines), or with launcher none, nothing is done.
+    """
+    if runtime.launcher == "none" or "TORCHELASTIC_RUN_ID" in os.environ or STARTED in os.environ:
+        return False
+    if runtime.launcher == "pytorch":
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += [f"--nproc-per-node={runtime.processes}", "-m", module]
+    else:
+        command = ["srun", f"--ntasks={runtime.processes}", "--kill-on-bad-exit=1"]
+        command += [sys.executable, "-m", module]
+    print(f"starting {runtime.processes} processes by {runtime.launcher}", flush=True)
+    environment = os.environ | {STARTED: "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    try:
+        process = subprocess.Popen(command, cwd=root, env=environment)
+    except FileNotFoundError:
+        raise RuntimeError(
+            f"params.yaml: runtime.launcher is {runtime.launcher}, but there is no {command[0]} here. "
+            "Set runtime.launcher to none or pytorch."
+        ) from None
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them, and they answer it
+    try:
+        code = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if code:
+        sys.exit(code if code > 0 else 128 - code)
+    return True
+
+
+def rank() -> int:
+    """The number of this process among those that train together; 0 writes."""
+    name = "SLURM_PROCID" if STARTED in os.environ and "RANK" not in os.environ else "RANK"
+    return int(os.environ.get(name, 0))
+
+
+def use_processes(cfg: Config, runtime: RuntimeParams, device: str) -> None:
+    """A rendered config for one of several processes; unchanged for one alone."""
+    if runtime.launcher == "none":
+        return
+    cfg.launcher = runtime.launcher
+    # the averages of batch normalisation, of which each process has seen other pictures
+    cfg.custom_hooks.append(dict(type="SyncBuffersHook"))
+    if device == "cuda":
+        return
+    if runtime.launcher == "slurm":
+        raise RuntimeError(
+            "params.yaml: runtime.launcher is slurm, but torch sees no CUDA device here, and mmengine "
+            "trains under Slurm on GPUs only. Set runtime.launcher to pytorch or none."
+        )
+    # mmengine would take a GPU for each process
+    cfg.env_cfg.dist_cfg.backend = "gloo"
+    cfg.model_wrapper_cfg = dict(
+        type="MMDistributedDataParallel", broadcast_buffers=False, device_ids=None
+    )
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")

@@ -1,0 +1,100 @@
+"""Any of MMPretrain's classifiers renders, trains a step and predicts; another model is refused by name."""
+
+import csv
+import hashlib
+import json
+
+import pytest
+import torch
+from conftest import class_folders, write_params
+from mmpretrain import get_model
+
+from stages import fetch_weights, predict, prepare_dataset, render_config, train
+from stages.core.checkpoint import write_checkpoint
+from stages.core.model_index import find_model, mmpretrain_config
+
+SIZES = {  # name: pixels
+    "resnet18_8xb32_in1k": 32,
+    "efficientnet-b0_3rdparty_8xb32_in1k": 32,
+    "mobilenet-v2_8xb32_in1k": 32,
+    "mobilenet-v3-small-050_3rdparty_in1k": 32,
+    "convnext-v2-atto_fcmae-pre_3rdparty_in1k": 32,
+    "deit-tiny_4xb256_in1k": 32,  # a ViT of 224 pixels: its position embeddings are adapted
+    "swin-tiny_16xb64_in1k": 64,
+}
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A root with two classes of pictures, and the repository's own configs."""
+    from conftest import REPO
+
+    class_folders(tmp_path / "data/photos", {"a": 6, "b": 6})
+    (tmp_path / "configs").mkdir()
+    for name in ("finetune.py", "models"):
+        (tmp_path / "configs" / name).symlink_to(REPO / "configs" / name)
+    (tmp_path / "stages").symlink_to(REPO / "stages")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def random_weights(path, model: str) -> dict:
+    """What params.yaml says of a checkpoint of `model` with random numbers in it."""
+    torch.manual_seed(0)
+    network = get_model(mmpretrain_config(find_model(model)), pretrained=False)
+    write_checkpoint(path, network.state_dict(), {})
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"source": "path", "model": model, "path": str(path), "sha256": sha256}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["finetune", "lp_ft"])
+@pytest.mark.parametrize("model", SIZES)
+def test_it_renders_trains_and_predicts(project, model, strategy):
+    if strategy == "lp_ft" and model.startswith(("resnet", "efficientnet", "mobilenet-v2")):
+        pytest.skip("the same head as the packaged network's, which test_linear_probe.py trains")
+    write_params(
+        project,
+        weights=random_weights(project / "random.pth", model),
+        dataset={"path": "data/photos", "near_duplicates": 0},
+        image={"size": SIZES[model], "resize": SIZES[model], "reduce": 0},
+        train={
+            "strategy": strategy,
+            "epochs": 1,
+            "batch_size": 4,
+            "warmup_epochs": 0,
+            "threads": 1,
+            "optimizer": "adamw",
+            "lr": 1e-3,
+        },
+        runtime={"workers": 0, "device": "cpu"},
+    )
+    for stage in (fetch_weights, prepare_dataset, render_config, train):
+        stage.main(project)
+    with (project / "metrics/training.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)][-1] == "1"
+    trained = torch.load(project / "data/checkpoints/best.pth", weights_only=True)["state_dict"]
+    before = torch.load(project / "data/weights/pretrained.pth", weights_only=True)["state_dict"]
+    if strategy == "finetune":
+        moved = [key for key in trained if key in before and before[key].shape == trained[key].shape]
+        assert any(not torch.equal(trained[key], before[key]) for key in moved)
+    picture = next((project / "data/photos/a").iterdir())
+    text, unreadable = predict.main([str(picture)], kind="json", root=project)
+    (answer,) = json.loads(text)
+    assert {entry["name"] for entry in answer["classes"]} == {"a", "b"} and not unreadable
+    assert sum(entry["score"] for entry in answer["classes"]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["mae_vit-base-p16_8xb512-amp-coslr-300e_in1k", "blip-base_3rdparty_caption"])
+def test_a_model_that_is_no_classifier_is_refused_by_name(project, model):
+    write_params(project, weights={"source": "none", "model": model})
+    with pytest.raises(ValueError, match=f"(?s){model}.*cannot be fine-tuned"):
+        fetch_weights.main(project)

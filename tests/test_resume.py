@@ -1,0 +1,218 @@
+"""Training goes on where it was killed, and ends with the same bytes."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from real_dvc import SMALL, clone, environment, python, repro
+
+from stages.core.checkpoint import save_whole, write_checkpoint
+from stages.core.resume import KEPT, best_row, forget_old_runs, run_folder
+
+
+def test_an_input_a_fact_or_nothing_changed_decides_which_run_goes_on(tmp_path):
+    config, weights = tmp_path / "config.py", tmp_path / "weights.pth"
+    config.write_text("lr = 0.1"), weights.write_bytes(b"1")
+    first = run_folder(tmp_path, [config, weights], "cpu", "AVX2", 1)
+    assert run_folder(tmp_path, [config, weights], "cpu", "AVX2", 1) == first
+    assert run_folder(tmp_path, [config, weights], "cpu", "AVX2", 2) != first
+    assert run_folder(tmp_path, [config, weights], "cpu", "AVX512", 1) != first
+    config.write_text("lr = 0.2")
+    second = run_folder(tmp_path, [config, weights], "cpu", "AVX2", 1)
+    weights.write_bytes(b"2")
+    third = run_folder(tmp_path, [config, weights], "cpu", "AVX2", 1)
+    assert len({first, second, third}) == 3
+
+
+def test_bytes_moved_from_one_input_to_the_next_make_another_run(tmp_path):
+    one, two = tmp_path / "train.txt", tmp_path / "val.txt"
+    one.write_text("ab"), two.write_text("c")
+    first = run_folder(tmp_path, [one, two])
+    one.write_text("a"), two.write_text("bc")
+    assert run_folder(tmp_path, [one, two]) != first
+
+
+def test_the_latest_interrupted_runs_stay_and_older_ones_go(tmp_path):
+    for number in range(6):
+        (tmp_path / f"run{number}").mkdir()
+        os.utime(tmp_path / f"run{number}", (number, number))
+    forget_old_runs(tmp_path / "run0")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["run0", *(f"run{number}" for number in range(6 - KEPT, 6))]
+
+
+def test_the_first_of_equally_good_epochs_is_the_best():
+    rows = [{"epoch": 1, "val_top1": 50.0}, {"epoch": 2, "val_top1": 75.0}, {"epoch": 3, "val_top1": 75.0}]
+    assert best_row(rows)["epoch"] == 2
+
+
+WRITE_FOR_EVER = """
+import sys, torch
+from pathlib import Path
+from stages.core.checkpoint import save_whole
+print("writing", flush=True)
+number = 0
+while True:
+    save_whole(Path(sys.argv[1]), {"a": torch.full((2_000_000,), float(number)), "number": number})
+    number += 1
+"""
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_whole_whenever_its_writer_is_killed(tmp_path):
+    path, draw = tmp_path / "state.pth", random.Random(0)
+    seen = set()
+    for _ in range(8):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITE_FOR_EVER, str(path)],
+            env=environment(tmp_path) | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+            stdout=subprocess.PIPE,
+        )
+        writer.stdout.readline()
+        time.sleep(draw.uniform(0.02, 0.3))
+        writer.kill()
+        writer.wait()
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            assert (state["a"] == state["number"]).all()
+            seen.add(state["number"])
+    assert len(seen) > 1
+
+
+def test_a_full_disk_is_an_error_that_keeps_the_checkpoint_before(tmp_path):
+    path = tmp_path / "state.pth"
+    save_whole(path, {"number": 1})
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))  # the disk ends here
+        with pytest.raises(OSError, match=r"state.pth could not be written .*make room and run `dvc repro`"):
+            write_checkpoint(path, {"a": torch.zeros(1_000_000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert torch.load(path, weights_only=True) == {"number": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pth"]
+
+
+# --- real training ------------------------------------------------------------------------------------
+
+RUN = SMALL | {
+    "train": {"epochs": 4, "batch_size": 8, "warmup_epochs": 1, "threads": 1, "ema": 0.1},
+    "augment": {"mixup": 0.2},
+}
+OUTPUTS = ("data/checkpoints/best.pth", "metrics/training.csv")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    folder = clone(tmp_path_factory.mktemp("uninterrupted"), **RUN)
+    repro(folder, "train")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """The same project, ready to train."""
+    folder = clone(tmp_path / "project", **RUN)
+    repro(folder, "render-config")
+    return folder
+
+
+def training(folder: Path) -> subprocess.Popen:
+    """The train stage in a process group of its own, once it has started to train."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    line = process.stdout.readline()
+    assert line.startswith("training on cpu"), line + process.stdout.read()
+    process.first_line = line
+    return process
+
+
+def outputs(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in OUTPUTS]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(uninterrupted, project):
+    draw = random.Random(0)
+    went_on = []
+    for _ in range(8):
+        process = training(project)
+        went_on.append(process.first_line)
+        try:
+            process.wait(timeout=draw.uniform(0.3, 3.0))
+            break  # it was sooner
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    else:
+        output = repro(project, "train")
+        assert "going on after epoch" in output, went_on
+    assert any("going on after epoch" in line for line in went_on), went_on
+    assert outputs(project) == outputs(uninterrupted)
+    assert not list((project / ".work/train").iterdir())
+
+
+@pytest.mark.slow
+def test_a_training_whose_result_could_not_be_written_is_not_repeated(uninterrupted, project):
+    obstacle = project / "data/checkpoints/best.pth"
+    obstacle.mkdir(parents=True)
+    assert "epoch 4/4" in python(project, "-m", "stages.train", expect=1)
+    obstacle.rmdir()
+    output = python(project, "-m", "stages.train")
+    assert "going on after epoch 4" in output and "epoch 4/4" not in output
+    assert outputs(project) == outputs(uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_changed_parameter_starts_over(project):
+    process = training(project)
+    assert process.stdout.readline().startswith("epoch 1/4")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    params = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(params.replace("ema: 0.1", "ema: 0.2"))
+    output = repro(project, "train")
+    assert "training on cpu\n" in output and "going on" not in output
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_without_a_traceback_and_says_how_to_go_on(project):
+    process = training(project)
+    assert process.stdout.readline().startswith("epoch 1/4")
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait() == 130
+    assert "interrupted in epoch" in rest and "`dvc repro` goes on" in rest and "Traceback" not in rest
+    assert "going on after epoch" in training_line(project)
+
+
+def training_line(folder: Path) -> str:
+    process = training(folder)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return process.first_line
+
+
+@pytest.mark.slow
+def test_a_second_training_waits_for_the_one_that_is_still_running(uninterrupted, project):
+    first = training(project)
+    output = python(project, "-m", "stages.train")
+    assert "another process is training in this project; waiting for it to end" in output
+    assert first.wait() == 0
+    assert outputs(project) == outputs(uninterrupted)
