@@ -59,7 +59,7 @@ train_dataloader = dict(
     pin_memory=False,
     drop_last=False,
     collate_fn=dict(type='default_collate'),
-    sampler=dict(type='EpochSampler', shuffle=True),
+    sampler=dict(type='EpochSampler', batch_size=None, shuffle=True),
     dataset=dict(
         type='SeededDataset',
         seed=None,

@@ -93,7 +93,9 @@ def test_it_renders_trains_and_predicts(project, model, strategy):
     assert sum(entry["score"] for entry in answer["classes"]) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("model", ["mae_vit-base-p16_8xb512-amp-coslr-300e_in1k", "blip-base_3rdparty_caption"])
+@pytest.mark.parametrize(
+    "model", ["mae_vit-base-p16_8xb512-amp-coslr-300e_in1k", "blip-base_3rdparty_caption"]
+)
 def test_a_model_that_is_no_classifier_is_refused_by_name(project, model):
     write_params(project, weights={"source": "none", "model": model})
     with pytest.raises(ValueError, match=f"(?s){model}.*cannot be fine-tuned"):

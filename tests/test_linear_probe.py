@@ -8,7 +8,7 @@ import torch
 from real_dvc import SMALL, clone, executed, python, repro
 from torch import nn
 
-from stages.core.linear_probe import compute_features, features_key, fit_linear, last_linear
+from stages.core.linear_probe import fit_linear, last_linear
 
 
 def test_two_points_give_the_weights_that_calculus_gives():
@@ -91,7 +91,9 @@ def test_its_checkpoint_predicts(probed):
 def test_another_penalty_fits_again_without_computing_features(probed):
     before = list((probed / ".work/features").iterdir())
     text = (probed / "params.yaml").read_text()
-    (probed / "params.yaml").write_text(text.replace("probe_weight_decay: 0.01", "probe_weight_decay: 0.02"))
+    (probed / "params.yaml").write_text(
+        text.replace("probe_weight_decay: 0.01", "probe_weight_decay: 0.02")
+    )
     assert "train" in executed(repro(probed))
     assert list((probed / ".work/features").iterdir()) == before and len(before) == 1
     (probed / "params.yaml").write_text(text)

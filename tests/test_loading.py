@@ -31,7 +31,7 @@ class Drawn:
 
 def epochs(workers: int, persistent: bool = False, seed: int = 0) -> list[list]:
     dataset = SeededDataset(Drawn(), seed=seed)
-    sampler = EpochSampler(dataset, shuffle=True, seed=0)
+    sampler = EpochSampler(dataset, batch_size=3, shuffle=True, seed=0)
     loader = DataLoader(
         dataset,
         batch_size=3,
@@ -55,8 +55,8 @@ def test_the_number_of_workers_changes_nothing(workers, persistent):
 def test_epochs_pictures_and_seeds_differ():
     first, second, third = epochs(0)
     drawn = [sample[1:] for epoch in (first, second, third) for sample in epoch]
-    assert len(set(drawn)) == 30
-    assert sorted(s[0] for s in second) == list(range(10)) and first != second
+    assert len(set(drawn)) == 30  # 3 epochs of 10
+    assert {s[0] for s in second} == set(range(10)) and first != second
     assert not {s[1] for s in epochs(0, seed=1)[0]} & {s[1] for s in first}
 
 
@@ -116,3 +116,19 @@ def test_balanced_weights_are_the_inverse_of_the_share():
     # 8 pictures, 2 classes: 8 / (2 * 6) and 8 / (2 * 2)
     assert balanced_weights([0] * 6 + [1] * 2, 2) == pytest.approx([2 / 3, 2.0])
     assert balanced_weights([0, 0], 2) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "batch_size", "batches"),
+    [(9, 4, [4, 4, 2]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (3, 1, [1, 1, 1]), (1, 4, [2])],
+)
+def test_a_last_picture_alone_gets_the_first_beside_it(pictures, batch_size, batches):
+    dataset = SeededDataset([(n,) for n in range(pictures)], seed=0)
+    sampler = EpochSampler(dataset, batch_size=batch_size, shuffle=True, seed=0)
+    loader = DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=list)
+    seen = [[sample[0] for sample in batch] for batch in loader]
+    assert [len(batch) for batch in seen] == batches and len(loader) == len(batches)
+    flat = [position for batch in seen for position in batch]
+    assert set(flat) == set(range(pictures))
+    if len(flat) > pictures:
+        assert flat[-1] == flat[0]

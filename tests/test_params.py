@@ -16,7 +16,10 @@ def test_the_projects_own_params_load():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": {"learning_rate": 1}}, "train: unknown key 'learning_rate'; expected one of strategy"),
+        (
+            {"train": {"learning_rate": 1}},
+            "train: unknown key 'learning_rate'; expected one of strategy",
+        ),
         ({"trian": 1}, "unknown key 'trian'; expected one of seed, sample"),
         ({"train": {"lr": "fast"}}, "train: lr must be float, got 'fast' (str)."),
         ({"train": {"epochs": 1.5}}, "train: epochs must be int, got 1.5 (float)."),

@@ -34,7 +34,9 @@ def test_on_gpus_mmengines_own_launcher_and_nccl_are_used(tmp_path, launcher):
     assert cfg.launcher == launcher and cfg.env_cfg.dist_cfg.backend == "nccl"
     assert "model_wrapper_cfg" not in cfg  # mmengine's own: a GPU for each process
     assert cfg.custom_hooks[-1]["type"] == "SyncBuffersHook"
-    assert cfg.auto_scale_lr.enable and cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
+    assert (
+        cfg.auto_scale_lr.enable and cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
+    )
 
 
 def test_slurm_without_a_gpu_is_refused(tmp_path):

@@ -4,12 +4,12 @@
     python benchmarks/recipes/measure.py fruits28 --photos data/photos --classes fruits28.txt
     python benchmarks/recipes/measure.py --table > benchmarks/recipes/results.md
 
-Each run is the pipeline's own train and evaluate stages; a seed changes all of training's randomness, the
-split stays. Val chooses (the epoch, and among recipes); test is only reported. A run is added to runs.csv
-as it ends, and a run that is there is not repeated.
+Each run is the pipeline's own train and evaluate stages; a seed changes all of training's randomness,
+the split stays. Val chooses (the epoch, and among recipes); test is only reported. A run is added to
+runs.csv as it ends, and a run that is there is not repeated.
 
-With --scenes, pictures that look like one another are grouped before they are split, so that val and test
-show other shelves, hands and lights than training does: nearer to photos from another shop.
+With --scenes, pictures that look like one another are grouped before they are split, so that val and
+test show other shelves, hands and lights than training does: nearer to photos from another shop.
 """
 
 import argparse
@@ -206,7 +206,8 @@ def table() -> str:
     """A Markdown table for each data set: mean and standard deviation over the seeds."""
     text = ""
     for data in dict.fromkeys(row["data"] for row in rows()):
-        text += f"\n{data}:\n\n| recipe | seeds | val top-1, % | test top-1, % | s |\n|---|---:|---:|---:|---:|\n"
+        text += f"\n{data}:\n\n| recipe | seeds | val top-1, % | test top-1, % | s |\n"
+        text += "|---|---:|---:|---:|---:|\n"
         for name in RECIPES:
             own = [row for row in rows() if row["data"] == data and row["recipe"] == name]
             if own:
@@ -225,7 +226,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", help="a name for the data in runs.csv")
     parser.add_argument("--table", action="store_true", help="print the table of runs.csv")
-    parser.add_argument("--photos", type=Path, help="a folder of class folders; the drawn sample without")
+    parser.add_argument("--photos", type=Path, help="a folder of class folders")
     parser.add_argument("--classes", type=Path, help="a file of the class folders to take")
     parser.add_argument("--scenes", action="store_true", help="split by scenes")
     parser.add_argument("--size", type=int, default=128, help="pixels")

@@ -55,6 +55,7 @@ def finetune_config(
         cfg,
         {
             "train_dataloader.batch_size": params.train.batch_size,
+            "train_dataloader.sampler.batch_size": params.train.batch_size,
             "train_dataloader.dataset.seed": params.seed,
             "val_dataloader.batch_size": params.train.batch_size,
             "test_dataloader.batch_size": params.train.batch_size,

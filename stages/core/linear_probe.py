@@ -28,8 +28,8 @@ BATCH_SIZE = 64
 class FittedHead(Hook):
     """Fits the head's last layer when training starts, and scores it as epoch 0 of the history.
 
-    weight_decay: L2 penalty on its weights, for features of variance 1 on average. store: a folder that keeps
-    features, so that they are computed once; empty for none.
+    weight_decay: L2 penalty on its weights, for features of variance 1 on average. store: a folder that
+    keeps features, so that they are computed once; empty for none.
     """
 
     priority = "VERY_LOW"  # once the pretrained weights are loaded, and all hooks are ready to score
@@ -140,11 +140,13 @@ def fit_linear(
 ) -> tuple[Tensor, Tensor, float]:
     """Multinomial logistic regression by L-BFGS, in float64.
 
-    features: (N, D). labels: (N,). They are centred and scaled by one number, the root of their mean
-    variance: scaled one by one, those that hardly vary would get large weights, and fine-tuning, which
-    moves all a little, would start with a jump of the loss. Minimises the mean cross-entropy plus weight_decay / 2 times the
+    features: (N, D). labels: (N,). Minimises the mean cross-entropy plus weight_decay / 2 times the
     squared norm of the weights. Returns weight (num_classes, D) and bias (num_classes,) for the features
     as they are, float32, and the mean cross-entropy in nats.
+
+    The penalty is for features centred and scaled by one number, the root of their mean variance.
+    Scaled one by one, those that hardly vary would get large weights, and fine-tuning, which moves all
+    of them a little, would start with a jump of the loss.
     """
     features = features.double()
     mean = features.mean(0)

@@ -8,7 +8,7 @@ comes from (seed, epoch, index) and nothing else.
 import hashlib
 import os.path as osp
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -106,11 +106,23 @@ class SeededDataset:
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(DefaultSampler):
-    """mmengine's DefaultSampler whose indices also tell SeededDataset the epoch."""
+    """mmengine's DefaultSampler whose indices also tell SeededDataset the epoch.
+
+    A last batch of one picture gets the epoch's first one beside it: batch normalisation over a single
+    picture fails, or, where it does not, learns from nothing.
+    """
+
+    def __init__(self, dataset: Sized, batch_size: int, **options):
+        super().__init__(dataset, **options)
+        self.alone = batch_size > 1 and self.num_samples % batch_size == 1
+
+    def __len__(self) -> int:
+        return self.num_samples + self.alone
 
     def __iter__(self) -> Iterator[int]:
         first = self.epoch * len(self.dataset)
-        return (first + position for position in super().__iter__())
+        positions = list(super().__iter__())
+        return iter([first + position for position in positions + positions[:1] * self.alone])
 
 
 def derived_seed(*numbers: int) -> int:
