@@ -129,8 +129,9 @@ env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
-# automatic mixed precision and torch.compile: read by the stage, which knows the device
+# read by the stages: mixed precision a device, the instructions of the CPU
 precision = dict(cpu=None, cuda=None)
+cpu_kernels = None
 compile = None
 randomness = dict(seed=None, deterministic=None)
 log_processor = dict(by_epoch=True)

@@ -10,6 +10,7 @@ import sys
 sys.path.insert(0, r'{{ fileDirname }}/..')
 
 auto_scale_lr = dict(base_batch_size=32, enable=True)
+compile = False
 custom_hooks = [
     dict(seed=0, threads=2, type='RepeatableRun'),
     dict(type='TrainingHistory'),
@@ -19,6 +20,7 @@ custom_imports = dict(
     imports=[
         'stages.core.efficientnet_lite',
         'stages.core.hooks',
+        'stages.core.linear_probe',
         'stages.core.loading',
         'stages.core.scoring',
     ])
@@ -89,6 +91,7 @@ param_scheduler = [
         eta_min=0.0,
         type='CosineAnnealingLR'),
 ]
+precision = dict(cpu='fp32', cuda='fp32')
 randomness = dict(deterministic=True, seed=0)
 resume = False
 test_cfg = dict()
@@ -211,7 +214,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     pin_memory=False,
-    sampler=dict(shuffle=True, type='EpochSampler'))
+    sampler=dict(batch_size=32, shuffle=True, type='EpochSampler'))
 train_pipeline = [
     dict(reduce=256, type='LoadPicture'),
     dict(

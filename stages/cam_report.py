@@ -15,7 +15,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from PIL import Image
 from tqdm import tqdm
@@ -29,7 +28,7 @@ from stages.core.params import load_params
 from stages.core.pictures import as_shown, load_pictures
 from stages.core.predictions import Prediction, read_predictions
 from stages.core.report import Overlay, ReportedPicture, report_page
-from stages.core.runtime import use_device
+from stages.core.runtime import use_device, use_kernels
 
 
 def main(root: Path = Path()) -> None:
@@ -42,7 +41,7 @@ def main(root: Path = Path()) -> None:
     ensure_images(root, [row.path for row in chosen])
 
     cfg = Config.fromfile(layout.rendered_config)
-    torch.set_num_threads(cfg.custom_hooks[0].threads)  # as in training, so that the maps repeat
+    use_kernels(cfg, device)
     model, classes = load_classifier(cfg, layout.checkpoint, device)
     targets = [target_class(row, cam.target_category, classes) for row in chosen]
     labels = [classes.index(target) for target in targets]

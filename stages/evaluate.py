@@ -19,18 +19,19 @@ from stages.core.layout import Layout
 from stages.core.lists import read_list, write_text
 from stages.core.params import load_params
 from stages.core.predictions import write_predictions
-from stages.core.runtime import place, use_device
+from stages.core.runtime import place, use_device, use_kernels
 from stages.core.scoring import PredictionCollector, score_flips
 
 
 def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
-    use_device(params.runtime.device)
+    device = use_device(params.runtime.device)
     images = read_list(layout.test_list)
     ensure_images(root, [image.path for image in images])
 
     cfg = place(Config.fromfile(layout.rendered_config), root, params.runtime)
+    use_kernels(cfg, device)
     cfg.work_dir = str(layout.work / "evaluate")
     cfg.test_dataloader.batch_size = params.evaluate.batch_size
     cfg.load_from = None

@@ -25,7 +25,7 @@ from stages.core.lists import write_text
 from stages.core.params import load_params
 from stages.core.pictures import load_pictures
 from stages.core.predictions import Prediction
-from stages.core.runtime import use_device
+from stages.core.runtime import use_device, use_kernels
 from stages.core.sources import files_below
 
 
@@ -40,7 +40,7 @@ def main(
     device = use_device(load_params(layout.params).runtime.device)
     files = find_files(paths)
     cfg = Config.fromfile(layout.rendered_config)
-    torch.set_num_threads(cfg.custom_hooks[0].threads)
+    use_kernels(cfg, device)
     model, classes = load_classifier(cfg, layout.checkpoint, device)
 
     predictions, problems = [], []

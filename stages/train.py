@@ -27,7 +27,7 @@ from stages.core.lists import read_list
 from stages.core.params import load_params
 from stages.core.processes import rank, start_processes, use_processes
 from stages.core.resume import GoOn, RunState, SaveEpochs, best_row, forget_old_runs, run_folder
-from stages.core.runtime import machine_facts, place, use_device, use_precision
+from stages.core.runtime import machine_facts, place, use_device, use_kernels, use_precision
 
 
 def main(root: Path = Path()) -> None:
@@ -40,6 +40,7 @@ def main(root: Path = Path()) -> None:
     ensure_images(root, [image.path for image in images])
 
     cfg = place(Config.fromfile(layout.rendered_config), root, params.runtime)
+    use_kernels(cfg, device)
     use_precision(cfg, device)
     use_processes(cfg, params.runtime, device)
     inputs = [layout.rendered_config, layout.pretrained, layout.train_list, layout.val_list]

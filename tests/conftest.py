@@ -7,6 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 from ruamel.yaml import YAML
 
+import stages  # noqa: F401  # before torch, whose kernels it chooses
+
 REPO = Path(__file__).parent.parent
 
 

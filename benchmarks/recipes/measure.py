@@ -83,7 +83,8 @@ def main(data: str, arguments: argparse.Namespace) -> None:
             copy_classes(arguments.photos, project / "data/photos", arguments.classes)
             dataset = {"path": "data/photos", "on_error": "exclude"}
         size = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
-        common = {"image": size, "train": {"epochs": arguments.epochs}, "dataset": dataset}
+        train = {"epochs": arguments.epochs, "threads": arguments.threads}
+        common = {"image": size, "train": train, "dataset": dataset}
         set_params(project, common)
         for stage in ("make_sample", "fetch_weights", "prepare_dataset"):
             run(project, stage)
@@ -231,6 +232,7 @@ if __name__ == "__main__":
     parser.add_argument("--scenes", action="store_true", help="split by scenes")
     parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", help="names of recipes")
     arguments = parser.parse_args()

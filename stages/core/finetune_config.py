@@ -68,6 +68,7 @@ def finetune_config(
             "default_hooks.logger.interval": params.train.log_interval,
             "precision.cpu": params.train.precision_cpu,
             "precision.cuda": params.train.precision_cuda,
+            "cpu_kernels": params.train.cpu_kernels,
             "compile": params.train.compile,
         },
     )

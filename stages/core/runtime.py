@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from stages.core.kernels import check_kernels
 from stages.core.layout import Layout
 from stages.core.params import RuntimeParams
 
@@ -34,6 +35,13 @@ def use_device(device: str) -> str:
     taken = "cuda" if available and device != "cpu" else "cpu"
     mmengine.device.utils.DEVICE = taken  # what Runner asks; decided at import otherwise
     return taken
+
+
+def use_kernels(cfg: Config, device: str) -> None:
+    """Compute as training does: its thread count and, on the CPU, its instructions."""
+    torch.set_num_threads(cfg.custom_hooks[0].threads)
+    if device == "cpu":
+        check_kernels(cfg.cpu_kernels)
 
 
 def machine_facts(device: str, processes: int) -> tuple:

@@ -1,0 +1,56 @@
+"""Which instructions of the CPU torch may use: they decide the last bits of every sum.
+
+ATen, oneDNN and MKL each look at the CPU and take its widest instructions, so the same run gives other
+bytes on another CPU. Held to AVX2, which every x86-64 CPU of the last ten years has, they give the same.
+They read these variables when torch is imported, so they are set before it (stages/__init__.py).
+"""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch, aten/src/ATen/native/DispatchStub.cpp
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # oneDNN developer guide, "CPU Dispatcher Control"
+    "MKL_CBWR": "AVX2",  # oneMKL developer guide, "Conditional Numerical Reproducibility"
+}
+
+
+def hold_kernels(path: Path) -> None:
+    """Set the variables as train.cpu_kernels of params.yaml asks, unless torch is there already.
+
+    path: of params.yaml. What is wrong with params.yaml is left to its own reader to say.
+    """
+    if "torch" in sys.modules or not is_x86():
+        return
+    try:
+        kernels = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["train"]["cpu_kernels"]
+    except (OSError, UnicodeError, YAMLError, KeyError, TypeError):
+        return
+    if kernels == "avx2":
+        os.environ.update(AVX2)
+
+
+def is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def check_kernels(kernels: str) -> None:
+    """Raise RuntimeError unless this process computes with what the rendered config says."""
+    import torch
+
+    if kernels != "avx2" or not is_x86():
+        return
+    found = torch.backends.cpu.get_cpu_capability()
+    others = [name for name, value in AVX2.items() if os.environ.get(name) != value]
+    if found != "AVX2" or others:
+        raise RuntimeError(
+            f"params.yaml: train.cpu_kernels is avx2, but torch computes with {found} here"
+            + (f" and {', '.join(others)} is not set" if others else "")
+            + ". Start the stage as `python -m stages.<name>` in the project's folder; on a CPU without "
+            "AVX2 set train.cpu_kernels to native."
+        )

@@ -1,0 +1,89 @@
+"""train.cpu_kernels: the same bytes whatever the CPU offers, or all that it offers."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPO, write_params
+from real_dvc import SMALL, clone, environment, python
+
+from stages.core.kernels import AVX2, check_kernels, hold_kernels, is_x86
+
+pytestmark = pytest.mark.skipif(not is_x86(), reason="no x86-64 CPU")
+
+
+def variables(folder: Path, **given: str) -> list[str]:
+    """What a stage's process has of AVX2's variables, and what torch then computes with."""
+    ask = "import os, stages, torch; " + (
+        f"print([os.environ.get(name) for name in {list(AVX2)}], torch.backends.cpu.get_cpu_capability())"
+    )
+    own = {name: value for name, value in os.environ.items() if name not in AVX2}
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=folder,
+        env=own | {"PYTHONPATH": str(REPO)} | given,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_avx2_is_set_before_torch_looks_at_the_cpu_whatever_the_shell_says(tmp_path):
+    write_params(tmp_path, train={"cpu_kernels": "avx2"})
+    assert variables(tmp_path) == "['avx2', 'AVX2', 'AVX2'] AVX2"
+    assert variables(tmp_path, ATEN_CPU_CAPABILITY="default") == "['avx2', 'AVX2', 'AVX2'] AVX2"
+
+
+@pytest.mark.slow
+def test_native_leaves_the_choice_to_torch_and_the_shell(tmp_path):
+    write_params(tmp_path, train={"cpu_kernels": "native"})
+    assert variables(tmp_path).startswith("[None, None, None]")
+    assert variables(tmp_path, ATEN_CPU_CAPABILITY="default").endswith("DEFAULT")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff", b"train: [", b"train: 3", b"train: {}"])
+def test_a_damaged_params_yaml_is_left_to_its_own_reader(tmp_path, content, monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    if content is not None:
+        (tmp_path / "params.yaml").write_bytes(content)
+    before = dict(os.environ)
+    hold_kernels(tmp_path / "params.yaml")
+    assert dict(os.environ) == before
+
+
+def test_a_process_that_computes_otherwise_is_refused(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    with pytest.raises(RuntimeError, match="ONEDNN_MAX_CPU_ISA is not set.*python -m stages"):
+        check_kernels("avx2")
+    check_kernels("native")
+
+
+def trained(folder: Path, **given: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.train"],
+        cwd=folder,
+        env={k: v for k, v in environment(folder).items() if k not in AVX2} | given,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return hashlib.sha256((folder / "data/checkpoints/best.pth").read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_the_setting_decides_the_bytes_and_the_cpu_does_not(tmp_path):
+    """A CPU without wide instructions, as torch's own switches imitate one, and this one."""
+    poor = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
+    folder = clone(tmp_path / "project", **SMALL)
+    for stage in ("make_sample", "fetch_weights", "prepare_dataset", "render_config"):
+        python(folder, "-m", f"stages.{stage}")
+    assert trained(folder) == trained(folder, **poor)
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("cpu_kernels: avx2", "cpu_kernels: native"))
+    python(folder, "-m", "stages.render_config")
+    assert trained(folder) != trained(folder, **poor)
