@@ -129,8 +129,9 @@ env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
-# read by the stages: mixed precision a device, the instructions of the CPU
+# mmengine has no switch for these; the stages read them
 precision = dict(cpu=None, cuda=None)
+memory_format = None
 cpu_kernels = None
 compile = None
 randomness = dict(seed=None, deterministic=None)

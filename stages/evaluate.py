@@ -10,16 +10,15 @@ Writes  metrics/evaluation.json      top-1 and, from five classes on, top-5 accu
 import json
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
-from stages.core.checkpoint import load_exactly
+from stages.core.checkpoint import lay_out, load_exactly
 from stages.core.layout import Layout
 from stages.core.lists import read_list, write_text
 from stages.core.params import load_params
 from stages.core.predictions import write_predictions
-from stages.core.runtime import place, use_device, use_kernels
+from stages.core.runtime import place, read_config, use_device, use_kernels
 from stages.core.scoring import PredictionCollector, score_flips
 
 
@@ -30,7 +29,7 @@ def main(root: Path = Path()) -> None:
     images = read_list(layout.test_list)
     ensure_images(root, [image.path for image in images])
 
-    cfg = place(Config.fromfile(layout.rendered_config), root, params.runtime)
+    cfg = place(read_config(layout.rendered_config), root, params.runtime)
     use_kernels(cfg, device)
     cfg.work_dir = str(layout.work / "evaluate")
     cfg.test_dataloader.batch_size = params.evaluate.batch_size
@@ -40,6 +39,7 @@ def main(root: Path = Path()) -> None:
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if params.evaluate.tta == "flip" else runner.model
     meta = load_exactly(model, layout.checkpoint)  # mmengine would only warn
+    lay_out(model, cfg)
     collector = PredictionCollector(meta["dataset_meta"]["classes"])
     runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
     scores = runner.test()

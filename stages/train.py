@@ -21,13 +21,21 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
+from stages.core.checkpoint import lay_out
 from stages.core.hooks import EpochLines, PretrainedWeights
 from stages.core.layout import Layout
 from stages.core.lists import read_list
 from stages.core.params import load_params
 from stages.core.processes import rank, start_processes, use_processes
 from stages.core.resume import GoOn, RunState, SaveEpochs, best_row, forget_old_runs, run_folder
-from stages.core.runtime import machine_facts, place, use_device, use_kernels, use_precision
+from stages.core.runtime import (
+    machine_facts,
+    place,
+    read_config,
+    use_device,
+    use_kernels,
+    use_precision,
+)
 
 
 def main(root: Path = Path()) -> None:
@@ -39,7 +47,7 @@ def main(root: Path = Path()) -> None:
     images = read_list(layout.train_list) + read_list(layout.val_list)
     ensure_images(root, [image.path for image in images])
 
-    cfg = place(Config.fromfile(layout.rendered_config), root, params.runtime)
+    cfg = place(read_config(layout.rendered_config), root, params.runtime)
     use_kernels(cfg, device)
     use_precision(cfg, device)
     use_processes(cfg, params.runtime, device)
@@ -70,6 +78,7 @@ def train(cfg: Config, state: RunState, device: str) -> list[dict]:
     """Train from the start or go on; returns the history, a row an epoch."""
     pretrained, cfg.load_from = cfg.load_from, None
     runner = Runner.from_cfg(cfg)
+    lay_out(runner.model, cfg)
     if state.exists:
         runner.register_hook(GoOn(state))
     elif pretrained:

@@ -44,7 +44,7 @@ def test_a_preset_with_an_unknown_key_is_refused_and_changes_nothing(tmp_path):
     (presets / "wrong.yaml").write_text("params:\n  train:\n    lr: fast\n")
     text = (REPO / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(ValueError, match="the preset sets 'learning_rate'; expected one of epochs"):
+    with pytest.raises(ValueError, match="the preset sets 'learning_rate'; expected one of strategy"):
         use_preset.main("bad", root=tmp_path)
     with pytest.raises(ValueError, match="lr must be float"):
         use_preset.main("wrong", root=tmp_path)

@@ -68,6 +68,7 @@ def finetune_config(
             "default_hooks.logger.interval": params.train.log_interval,
             "precision.cpu": params.train.precision_cpu,
             "precision.cuda": params.train.precision_cuda,
+            "memory_format": params.train.memory_format,
             "cpu_kernels": params.train.cpu_kernels,
             "compile": params.train.compile,
         },
@@ -112,6 +113,8 @@ def classifier(
             part.pop("init_cfg")  # load_from is the only source of weights
     model.pop("pretrained", None)
     if "img_size" in model.backbone:
+        if "Swin" in str(model.backbone.type) and params.image.size < model.backbone.img_size:
+            model.backbone.pad_small_map = True  # its last grid is smaller than an attention window
         model.backbone.img_size = params.image.size
     augments = [
         dict(type=kind, alpha=alpha)

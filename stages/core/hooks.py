@@ -19,8 +19,7 @@ from stages.core.loading import derived_seed, seed_all
 class RepeatableRun(Hook):
     """A fixed thread count, and randomness in the model (dropout, mixup) from (seed, step, rank).
 
-    The thread count decides how sums are split, and with that their last bits. Weights are laid out
-    channels-last, which computes faster and rounds differently, so it belongs to what repeats.
+    The thread count decides how sums are split, and with that their last bits.
     """
 
     def __init__(self, seed: int, threads: int):
@@ -29,7 +28,6 @@ class RepeatableRun(Hook):
 
     def before_run(self, runner: Runner) -> None:
         torch.set_num_threads(self.threads)
-        bare(runner.model).to(memory_format=torch.channels_last)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed_all(derived_seed(self.seed, runner.iter, runner.rank))

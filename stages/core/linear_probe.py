@@ -20,6 +20,8 @@ from tqdm import tqdm
 
 from stages.core.checkpoint import bare, save_whole
 
+OF_THE_MACHINE = ("store", "store_gb", "writers")
+"""What LoadPicture is told that changes no pixel."""
 BATCH_SIZE = 64
 """Pictures per forward pass; fixed, as the kernels chosen for a batch decide the last bits."""
 
@@ -46,7 +48,9 @@ class FittedHead(Hook):
         layer = last_linear(model.head, model.head.num_classes)
         loader = frozen_loader(runner)
         images = loader.dataset.load_data_list()
-        path = self.store / f"{features_key(model, layer, loader, images)}.pth" if self.store else None
+        pipeline = runner.cfg.val_dataloader.dataset.pipeline
+        key = features_key(model, layer, pipeline, images)
+        path = self.store / f"{key}.pth" if self.store else None
         if path is not None and path.exists():
             features = torch.load(path, map_location="cpu", weights_only=True)["features"]
         else:
@@ -115,7 +119,7 @@ def compute_features(model: nn.Module, layer: nn.Linear, loader: DataLoader) -> 
     return torch.cat(batches)
 
 
-def features_key(model: nn.Module, layer: nn.Linear, loader: DataLoader, images: list[dict]) -> str:
+def features_key(model: nn.Module, layer: nn.Linear, pipeline: list[dict], images: list[dict]) -> str:
     """A hash of all that decides the features: the weights below `layer`, pipeline and pictures."""
     digest = hashlib.sha256()
     own = {id(layer.weight), id(layer.bias)}
@@ -125,7 +129,8 @@ def features_key(model: nn.Module, layer: nn.Linear, loader: DataLoader, images:
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     facts = torch.__version__, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     device = next(model.parameters()).device.type
-    digest.update(repr((facts, device, str(model), loader.dataset.pipeline)).encode())
+    transforms = [{k: v for k, v in step.items() if k not in OF_THE_MACHINE} for step in pipeline]
+    digest.update(repr((facts, device, str(model), transforms)).encode())
     digest.update("".join(image["sha256"] for image in images).encode())
     return digest.hexdigest()[:32]
 

@@ -169,6 +169,7 @@ class TrainParams:
     precision_cpu: Literal["fp32", "bf16"]
     precision_cuda: Literal["fp32", "bf16", "fp16"]
     compile: bool
+    memory_format: Literal["channels_last", "contiguous"]
     cpu_kernels: Literal["avx2", "native"]
     threads: int
     deterministic: bool

@@ -40,8 +40,16 @@ def use_device(device: str) -> str:
 def use_kernels(cfg: Config, device: str) -> None:
     """Compute as training does: its thread count and, on the CPU, its instructions."""
     torch.set_num_threads(cfg.custom_hooks[0].threads)
+    # deterministic mode writes NaN into each new tensor before it is computed, which decides nothing
+    torch.utils.deterministic.fill_uninitialized_memory = False
     if device == "cpu":
         check_kernels(cfg.cpu_kernels)
+
+
+def read_config(path: Path) -> Config:
+    """A rendered config that mmengine does not format again for its log and for each checkpoint, which
+    takes it a second a time."""
+    return Config.fromfile(path, format_python_code=False)
 
 
 def machine_facts(device: str, processes: int) -> tuple:
@@ -74,7 +82,10 @@ def place(cfg: Config, root: Path, runtime: RuntimeParams) -> Config:
     for hook in cfg.custom_hooks:
         if hook.type == "FittedHead":
             hook.store = str(Layout(root).features)
-    cfg.log_level = "ERROR"  # stages print their own lines, and check what mmengine warns of
+    # stages write their own checkpoints and lines, and check what mmengine warns of
+    cfg.default_hooks.pop("visualization")
+    cfg.default_hooks.update(checkpoint=None, logger=None, timer=None)
+    cfg.log_level = "ERROR"
     return cfg
 
 
