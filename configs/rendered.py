@@ -11,6 +11,7 @@ sys.path.insert(0, r'{{ fileDirname }}/..')
 
 auto_scale_lr = dict(base_batch_size=32, enable=True)
 compile = False
+cpu_kernels = 'avx2'
 custom_hooks = [
     dict(seed=0, threads=2, type='RepeatableRun'),
     dict(type='TrainingHistory'),
@@ -54,6 +55,7 @@ env_cfg = dict(
 load_from = 'data/weights/pretrained.pth'
 log_level = 'INFO'
 log_processor = dict(by_epoch=True)
+memory_format = 'channels_last'
 model = dict(
     backbone=dict(arch='b0', type='EfficientNetLite'),
     head=dict(

@@ -14,7 +14,6 @@ import io
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,10 +26,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
-from ruamel.yaml import YAML
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPO))
+sys.path[:0] = [str(REPO), str(REPO / "benchmarks")]
+
+from projects import copy_project, run, set_params  # noqa: E402
 
 from stages.core.params import load_params  # noqa: E402
 from stages.core.runtime import place  # noqa: E402
@@ -41,20 +41,18 @@ CASES = {
     "reduced, not kept": {"image": {"reduce": 256}, "runtime": {"store_gb": 0.0}},
     "reduced and kept": {"image": {"reduce": 256}, "runtime": {"store_gb": 10.0}},
 }
-YAML_FILE = YAML()
 
 
 def main(photos: Path | None, count: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "project"
-        subprocess.run(["git", "clone", "--quiet", REPO, project], check=True)
+        copy_project(project)
         if photos is None:
             photos = Path(scratch) / "photos"
             generate(photos, count)
         (project / "data/photos").symlink_to(photos.absolute())
         set_params(project, {"dataset": {"path": "data/photos", "on_error": "exclude"}})
-        for stage in ("fetch_weights", "prepare_dataset"):
-            run(project, stage)
+        run(project, "fetch_weights", "prepare_dataset")
         counts = json.loads((project / "metrics/dataset.json").read_text())
         set_params(project, {"train": {"epochs": EPOCHS, "warmup_epochs": 1}})
         print(
@@ -98,19 +96,6 @@ def load_epochs(project: Path, epochs: int) -> list[float]:
             pass
         seconds.append(time.perf_counter() - start)
     return seconds
-
-
-def run(project: Path, stage: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}"], cwd=project, check=True, stdout=subprocess.DEVNULL
-    )
-
-
-def set_params(project: Path, changes: dict) -> None:
-    params = YAML_FILE.load(project / "params.yaml")
-    for section, values in changes.items():
-        params[section].update(values)
-    YAML_FILE.dump(params, project / "params.yaml")
 
 
 def generate(folder: Path, count: int) -> None:

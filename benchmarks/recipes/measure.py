@@ -15,21 +15,19 @@ test show other shelves, hands and lights than training does: nearer to photos f
 import argparse
 import csv
 import json
-import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 REPO = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPO), str(REPO / "benchmarks")]
+
+from projects import copy_classes, copy_project, run, set_params  # noqa: E402
+
 RUNS = Path(__file__).with_name("runs.csv")
 COLUMNS = ["data", "recipe", "seed", "val_top1", "test_top1", "epochs", "seconds"]
-YAML_FILE = YAML()
 SGD = {"optimizer": "sgd", "nesterov": True, "weight_decay": 1e-4}
 TUTORIAL = {
     "train": {
@@ -86,8 +84,7 @@ def main(data: str, arguments: argparse.Namespace) -> None:
         train = {"epochs": arguments.epochs, "threads": arguments.threads}
         common = {"image": size, "train": train, "dataset": dataset}
         set_params(project, common)
-        for stage in ("make_sample", "fetch_weights", "prepare_dataset"):
-            run(project, stage)
+        run(project, "make_sample", "fetch_weights", "prepare_dataset")
         if arguments.scenes:
             group_scenes(project)
             run(project, "prepare_dataset")
@@ -100,8 +97,7 @@ def main(data: str, arguments: argparse.Namespace) -> None:
                 set_params(project, RECIPES[name] | {"seed": seed})
                 set_params(project, {"train": {"epochs": arguments.epochs}})
                 start = time.perf_counter()
-                for stage in ("render_config", "train", "evaluate"):
-                    run(project, stage)
+                run(project, "render_config", "train", "evaluate")
                 seconds = time.perf_counter() - start
                 with (project / "metrics/training.csv").open(newline="") as file:
                     val = max(float(row["val_top1"]) for row in csv.DictReader(file))
@@ -109,27 +105,10 @@ def main(data: str, arguments: argparse.Namespace) -> None:
                 add([data, name, seed, val, test, arguments.epochs, round(seconds)])
 
 
-def copy_project(project: Path) -> None:
-    """This work tree as Git knows it, uncommitted changes included."""
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=REPO, check=True, capture_output=True).stdout.decode()
-    for name in filter(None, names.split("\0")):
-        if (REPO / name).is_file():
-            (project / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(REPO / name, project / name)
-
-
-def copy_classes(photos: Path, folder: Path, classes: Path | None) -> None:
-    names = classes.read_text().split() if classes else [path.name for path in photos.iterdir()]
-    for name in names:
-        shutil.copytree(photos / name, folder / name)
-
-
 def group_scenes(project: Path) -> None:
     """A list with a group for each picture: clusters of the pretrained network's features, per class."""
     from sklearn.cluster import AgglomerativeClustering
 
-    sys.path.insert(0, str(REPO))
     features, images = pretrained_features(project)
     with (project / "data/photos/scenes.csv").open("w", newline="") as file:
         write = csv.writer(file).writerow
@@ -168,22 +147,6 @@ def pretrained_features(project: Path):
             with torch.no_grad():
                 features.append(model.extract_feat(load_pictures(cfg, model, [path])[1])[-1][0])
     return torch.stack(features).numpy(), images
-
-
-def set_params(project: Path, changes: dict) -> None:
-    params = YAML_FILE.load(project / "params.yaml")
-    for section, values in changes.items():
-        if isinstance(values, dict):
-            params[section].update(values)
-        else:
-            params[section] = values
-    YAML_FILE.dump(params, project / "params.yaml")
-
-
-def run(project: Path, stage: str) -> None:
-    command = [sys.executable, "-m", f"stages.{stage}"]
-    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
-    subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def rows() -> list[dict]:

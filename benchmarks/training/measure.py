@@ -1,0 +1,138 @@
+"""How fast the train stage is: against the network's bare steps, and against `mim train`.
+
+    python benchmarks/training/measure.py
+    python benchmarks/training/measure.py --model resnet18_8xb32_in1k --size 224 --batch 16 --rounds 3
+
+Prints the rows of results.md. Every round runs each command once, in turn, in a process of its own.
+
+bare    forward, backward and optimizer step of the same network on one batch in memory: same batch size,
+        threads, kernels and memory format; pictures per second
+steps   the same in the train stage, with loading, augmentation and hooks, from its second epoch on
+stage   `python -m stages.train`, whole, in seconds
+mim     `mim train mmpretrain configs/rendered.py`, whole, in seconds
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "benchmarks"))
+
+from projects import copy_project, run, set_params  # noqa: E402
+
+BARE = """
+import stages, time, torch
+from pathlib import Path
+from mmpretrain import get_model
+from mmpretrain.structures import DataSample
+from stages.core.checkpoint import lay_out
+from stages.core.runtime import read_config, use_kernels
+cfg = read_config(Path("configs/rendered.py"))
+use_kernels(cfg, "cpu")
+model = lay_out(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
+batch, size = cfg.train_dataloader.batch_size, cfg.test_pipeline[2].crop_size
+inputs = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+samples = [DataSample().set_gt_label(index % model.head.num_classes) for index in range(batch)]
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+def step():
+    loss = model(inputs, samples, mode="loss")["loss"]
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+for _ in range(3):
+    step()
+steps = max(5, 600 // batch)
+start = time.perf_counter()
+for _ in range(steps):
+    step()
+print("pictures a second:", steps * batch / (time.perf_counter() - start))
+"""
+
+STEPS = """
+import stages, time
+from pathlib import Path
+import stages.train
+class Clock(stages.train.EpochLines):
+    epochs = []
+    def before_train_epoch(self, runner):
+        super().before_train_epoch(runner)
+        self.start, self.pictures = time.perf_counter(), 0
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        self.pictures += len(data_batch["data_samples"])
+    def after_train_epoch(self, runner):
+        super().after_train_epoch(runner)
+        self.epochs.append(self.pictures / (time.perf_counter() - self.start))
+stages.train.EpochLines = Clock
+stages.train.main()
+later = sorted(Clock.epochs[1:])
+print("pictures a second:", later[len(later) // 2])
+"""
+
+
+def main(arguments: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch) / "project"
+        copy_project(project)
+        image = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
+        train = {"epochs": arguments.epochs, "batch_size": arguments.batch}
+        changes = {"image": image, "train": train | {"strategy": "finetune", "warmup_epochs": 1}}
+        if arguments.model:
+            changes["weights"] = {"source": "none", "model": arguments.model}
+        set_params(project, changes)
+        run(project, "make_sample", "fetch_weights", "prepare_dataset", "render_config")
+        mim = ["mim", "train", "mmpretrain", "configs/rendered.py", "--launcher", "none", "--gpus", "0"]
+        commands = {
+            "bare": [sys.executable, "-c", BARE],
+            "steps": [sys.executable, "-c", STEPS],
+            "stage": [sys.executable, "-m", "stages.train"],
+            "mim": [*mim, "--work-dir", ".work/mim"],
+        }
+        chosen = {name: commands[name] for name in arguments.only or commands}
+        results = {name: [] for name in chosen}
+        for _ in range(arguments.rounds):
+            for name, command in chosen.items():
+                for left in (".work/mim", ".work/train", "data/checkpoints"):
+                    shutil.rmtree(project / left, ignore_errors=True)
+                results[name].append(timed(command, project))
+                print(name, round(results[name][-1], 1), file=sys.stderr, flush=True)
+    middle = {name: statistics.median(values) for name, values in results.items()}
+    name = arguments.model or "efficientnet_lite0"
+    row = [f"{name}, {arguments.size} px, batch {arguments.batch}, {arguments.epochs} epochs"]
+    for a, b in (("steps", "bare"), ("stage", "mim")):
+        if a in middle and b in middle:
+            pairs = [x / y for x, y in zip(results[a], results[b], strict=True)]
+            ratios = f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
+            row += [f"{middle[a]:.1f}", f"{middle[b]:.1f}", ratios]
+    print("|", " | ".join(row), "|")
+
+
+def timed(command: list[str], project: Path) -> float:
+    """Pictures a second if the command prints them, or its wall time in seconds."""
+    environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": str(project)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(done.stdout[-3000:] + done.stderr[-3000:])
+    rates = [line for line in done.stdout.splitlines() if line.startswith("pictures a second:")]
+    return float(rates[-1].rpartition(" ")[2]) if rates else seconds
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="", help="one of MMPretrain's, from random weights")
+    parser.add_argument("--size", type=int, default=128, help="pixels")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=["bare", "steps", "stage", "mim"])
+    main(parser.parse_args())
