@@ -7,7 +7,7 @@ ROWS = 50
 """A table's longest length; a changed folder can have a row for each of its files."""
 CHARACTERS = 120
 """A cell's longest length."""
-HARMLESS = re.compile(r"-|[^\W_][\w ,()=./+-]*|-[\d.]+(e-?\d+)?")
+HARMLESS = re.compile(r"-|[^\W_][\w ,()=./+-]*|[+-][\d.]+(e[+-]\d+)?")
 ACTIVE = re.compile(r"(?<![^\W_])_|_(?![^\W_])|www\.")
 """An underscore at the edge of a word opens emphasis; GitHub links what begins with www."""
 
