@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
-from real_dvc import commit, environment, run
+from real_dvc import SMALL, commit, environment, run
 from ruamel.yaml import YAML
+
+from stages.use_preset import read_preset
 
 WORKFLOWS = {
     path.stem: YAML(typ="safe").load(path) for path in sorted(REPO.glob(".github/workflows/*.yml"))
@@ -90,6 +92,12 @@ def test_what_a_step_calls_exists(name):
         assert (REPO / file).is_file()
     for preset in re.findall(r"use_preset (\S+)", scripts):
         assert (REPO / f"configs/presets/{preset}.yaml").is_file()
+
+
+def test_the_smallest_run_is_the_one_of_the_slow_tests():
+    """Less the thread count, which those lower to run beside each other."""
+    small = {name: {k: v for k, v in values.items() if k != "threads"} for name, values in SMALL.items()}
+    assert read_preset(REPO / "configs/presets", "smallest")["params"] == small
 
 
 def test_the_bounds_of_the_gate_name_metrics_that_there_are():
