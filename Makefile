@@ -6,7 +6,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help repro test test-fast lint format lock environment clean
+.PHONY: help repro test test-fast lint format dag lock environment clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,9 @@ lint: environment  ## Check style
 format: environment  ## Apply style
 	ruff check --fix .
 	ruff format .
+
+dag: environment  ## Draw the pipeline in README.md
+	python -m stages.draw_dag
 
 # pip checks every hash of the lock; --no-deps, as the lock is the whole tree (see tool.uv in pyproject.toml)
 environment:
