@@ -15,7 +15,7 @@ repro: environment  ## Run the pipeline: what changed since the last run, and no
 	dvc repro
 
 test: environment lint  ## Run every test that needs no GPU (about 15 minutes)
-	python -m pytest -m "not gpu"
+	python -m pytest -m "not gpu" --numprocesses 2 --dist loadscope
 
 test-fast: environment  ## Run the unit tests (seconds)
 	python -m pytest

@@ -129,11 +129,11 @@ env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
-# mmengine has no switch for these; the stages read them
+# a device's own, or without a switch in mmengine: the stages read them
 precision = dict(cpu=None, cuda=None)
+compiled = dict(cpu=None, cuda=None)
 memory_format = None
 cpu_kernels = None
-compile = None
 randomness = dict(seed=None, deterministic=None)
 log_processor = dict(by_epoch=True)
 visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, r'{{ fileDirname }}/..')
 
 auto_scale_lr = dict(base_batch_size=32, enable=True)
-compile = False
+compiled = dict(cpu=False, cuda=False)
 cpu_kernels = 'avx2'
 custom_hooks = [
     dict(seed=0, threads=2, type='RepeatableRun'),

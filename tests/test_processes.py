@@ -84,6 +84,17 @@ def test_mixed_precision_on_cuda_is_mmengines_own(precision, expected):
     assert {key: cfg.optim_wrapper[key] for key in expected} == expected  # fp32 there
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_compilation_is_asked_for_a_device_at_a_time(device):
+    cfg = Config.fromfile(RENDERED)
+    assert cfg.compiled == {"cpu": False, "cuda": False}
+    use_precision(cfg, device)
+    assert cfg.compile is False  # what mmengine's Runner reads
+    cfg.compiled[device] = True
+    use_precision(cfg, device)
+    assert cfg.compile is True
+
+
 # --- real training ------------------------------------------------------------------------------------
 
 

@@ -70,7 +70,8 @@ def finetune_config(
             "precision.cuda": params.train.precision_cuda,
             "memory_format": params.train.memory_format,
             "cpu_kernels": params.train.cpu_kernels,
-            "compile": params.train.compile,
+            "compiled.cpu": params.train.compile_cpu,
+            "compiled.cuda": params.train.compile_cuda,
         },
     )
     set_schedule(cfg, params.train)

@@ -168,7 +168,8 @@ class TrainParams:
     class_weights: Literal["none", "balanced"]
     precision_cpu: Literal["fp32", "bf16"]
     precision_cuda: Literal["fp32", "bf16", "fp16"]
-    compile: bool
+    compile_cpu: bool
+    compile_cuda: bool
     memory_format: Literal["channels_last", "contiguous"]
     cpu_kernels: Literal["avx2", "native"]
     threads: int

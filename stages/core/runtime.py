@@ -90,7 +90,9 @@ def place(cfg: Config, root: Path, runtime: RuntimeParams) -> Config:
 
 
 def use_precision(cfg: Config, device: str) -> None:
-    """Mixed precision as the rendered config asks for on this device; mmengine's own on CUDA."""
+    """Mixed precision, and compilation, as the rendered config asks for on this device; mmengine's own,
+    but for bfloat16 on the CPU."""
+    cfg.compile = cfg.compiled[device]
     precision = cfg.precision[device]
     if precision == "fp32":
         return
