@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dvc.dependency import ParamsDependency
 from dvc.dvcfile import ProjectFile, load_file
@@ -80,7 +80,8 @@ def examine_project(root: Path) -> Examination:
             if lock is None or lock.stages is not None:
                 examined.problems += stage_problems(stage, made_by, lock)
             examined.dependencies += len(stage.deps)
-            examined.outputs += len(stage.outs)
+            if isinstance(stage, PipelineStage):
+                examined.outputs += len(stage.outs)
         examined.problems += not_in_git(repo, stages, made_by)
         if not broken:  # DVC asks the remotes only for a project that it can read
             examined.remote, missing = not_in_remote(repo)
@@ -200,8 +201,8 @@ def dependency_causes(
     if path in made_by:
         yield from seen_differently(dep, made_by[path])
         return
-    around = [other for other in made_by if path.startswith(f"{other}/")]
-    within = [other for other in made_by if other.startswith(f"{path}/")]
+    around = [other for other in made_by if PurePosixPath(path).is_relative_to(other)]
+    within = [other for other in made_by if PurePosixPath(other).is_relative_to(path)]
     if around:
         owner = name_of(made_by[around[0]].stage)
         yield (
