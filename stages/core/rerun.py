@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
 from dvc.exceptions import DvcException
@@ -39,7 +39,7 @@ def clone_commit(root: Path, commit: str, folder: Path) -> Path:
     project = folder / prefix_of(root)
     cache = (project / ".dvc/cache").absolute()
     with (project / ".dvc/config.local").open("w", encoding="utf-8") as file:
-        file.write(f"[cache]\n    dir = {cache}\n")
+        file.write(f"[cache]\n    dir = {cache}\n[core]\n    autostage = true\n")
     return project
 
 
@@ -59,8 +59,7 @@ def bring_data(root: Path, project: Path) -> list[str]:
         if not pointers:
             return []
         commit = repo.get_rev()
-        with suppress(DvcException):  # what is missing is named below
-            original.fetch(targets=list(pointers.values()), revs=[commit], workspace=False)
+        fetch(original, commit, list(pointers.values()))
         for pointer, name in pointers.items():
             for out in pointer.outs:
                 source = original.cache.repo if out.cache is repo.cache.repo else original.cache.legacy
@@ -75,8 +74,16 @@ def bring_data(root: Path, project: Path) -> list[str]:
                         f"{name}: neither the cache nor a remote has all of {out.def_path}. "
                         "Bring it with `dvc pull`, or let its owner run `dvc push`."
                     )
-        repo.checkout(targets=list(pointers.values()))
+                out.checkout()
         return list(pointers.values())
+
+
+def fetch(repo: Repo, commit: str, names: list[str]) -> None:
+    """Bring what the commit's files name into the cache, as far as it is to be had."""
+    # DVC looks for names in the current folder; a remote with a relative address is only found from the
+    # work tree, so that is asked, too
+    with chdir(repo.root_dir), suppress(DvcException):
+        repo.fetch(targets=names, revs=[commit], workspace=True)
 
 
 def run_pipeline(project: Path) -> None:
@@ -96,7 +103,7 @@ def run_pipeline(project: Path) -> None:
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(project / ".dvc/tmp/site"),
     }
-    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache"]
+    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "--no-commit"]
     if run_whole(command, project, inherited | own):
         raise RuntimeError("the pipeline failed in the clone; the message above says why.")
 
@@ -143,8 +150,7 @@ def committed_content(root: Path, commit: str, path: str, md5: str) -> bytes | N
     with Repo(str(root)) as repo:
         file = Path(repo.cache.repo.oid_to_path(md5))
         if not file.exists():
-            with suppress(DvcException):
-                repo.fetch(targets=[path], revs=[commit], workspace=False)
+            fetch(repo, commit, [path])
         return file.read_bytes() if file.exists() else None
 
 
