@@ -71,7 +71,8 @@ def main(
             read_lock(project / "dvc.lock"),
             lambda path, md5: committed_content(root, commit, path, md5),
         )
-        check_names(tolerances or {}, committed)
+        if tolerances:
+            check_names(tolerances, committed)
         may_differ = unpromised(params)
         again = rerun("rerun", root, project)
         pairs = [(committed, again, "" if strict else may_differ)]
@@ -196,16 +197,14 @@ if __name__ == "__main__":
     ways.add_argument("--strict", action="store_true", help="fail wherever an output differs")
     ways.add_argument(
         "--tolerance",
-        type=parse_tolerances,
         metavar="NAME=NUMBER,...",
         help="how far metrics, columns of tables and tensors may lie apart in train and what follows",
     )
     arguments = parser.parse_args()
     try:
-        holds = main(twice=arguments.twice, strict=arguments.strict, tolerances=arguments.tolerance)
+        tolerances = None if arguments.tolerance is None else parse_tolerances(arguments.tolerance)
+        sys.exit(0 if main(Path(), arguments.twice, arguments.strict, tolerances) else 1)
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    print("the same, from nothing" if holds else "NOT the same")
-    sys.exit(0 if holds else 1)

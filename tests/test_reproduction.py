@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -305,9 +306,9 @@ def test_what_was_committed_comes_from_git_or_the_cache(toy):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_rerun_leaves_neither_its_folder_nor_a_process(tmp_path, number):
-    toy = make_toy(tmp_path / "toy")
-    edit(toy / "dvc.yaml", "cat out.txt > last.txt", "echo $$ > ../../pid && exec sleep 600")
+def test_an_interrupted_rerun_leaves_neither_its_folder_nor_a_process(toy, tmp_path, number):
+    toy = shutil.copytree(toy, tmp_path / "toy", symlinks=True)
+    edit(toy / "dvc.yaml", "date +%N > last.txt", "echo $$ > ../../pid && exec sleep 600")
     commit(toy)
     code = (
         "from pathlib import Path; from stages.core.rerun import *\n"
