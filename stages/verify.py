@@ -129,7 +129,7 @@ def outputs_table(pairs: list[tuple[Version, Version]]) -> str:
     for number, (before, after) in enumerate(pairs):
         for row in compare_outputs(before.lock, after.lock):
             verdicts.setdefault((row.stage, row.path), [""] * len(pairs))[number] = row.verdict
-    header = ["stage", "output", *(f"{after.name} / {before.name}" for before, after in pairs)]
+    header = ["stage", "output", *(f"{after.name} vs {before.name}" for before, after in pairs)]
     return table(header, [[*key, *columns] for key, columns in verdicts.items()])
 
 
@@ -139,7 +139,7 @@ def proved(
     """Print what a comparison shows; returns whether the proof holds."""
     compared = compare_outputs(before.lock, after.lock)
     different = [row for row in compared if row.verdict != SAME]
-    what = f"{after.name}, {before.name}"
+    what = f"{after.name} vs {before.name}"
     if not different:
         print(f"{what}: all {len(compared)} outputs are the same")
         return True
