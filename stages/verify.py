@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dvc.exceptions import DvcException
+
 from stages.core.closeness import TENSORS, above, compare_files, names_in, parse_tolerances
 from stages.core.kernels import is_x86
 from stages.core.params import Params, load_params
@@ -204,7 +206,7 @@ if __name__ == "__main__":
     try:
         tolerances = None if arguments.tolerance is None else parse_tolerances(arguments.tolerance)
         sys.exit(0 if main(Path(), arguments.twice, arguments.strict, tolerances) else 1)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, FileNotFoundError, RuntimeError, DvcException) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -296,6 +296,20 @@ def test_data_come_from_the_remote_when_the_cache_has_none(toy, tmp_path):
 
 
 @pytest.mark.slow
+def test_data_that_were_imported_are_not_asked_for_where_they_came_from(toy, tmp_path):
+    """Their address is gone; the cache has them."""
+    root = shutil.copytree(toy, tmp_path / "root", symlinks=True)
+    write(tmp_path / "address/a", "imported\n")
+    python(root, "-m", "dvc", "remove", "--quiet", "raw.dvc", "--outs")
+    python(root, "-m", "dvc", "import-url", "--quiet", str(tmp_path / "address"), "raw")
+    python(root, "-m", "dvc", "repro", "--quiet")
+    commit(root)
+    shutil.rmtree(tmp_path / "address")
+    project = rerun(root, tmp_path / "rerun")
+    assert (project / "made/x").read_text() == "imported\nsource\n"
+
+
+@pytest.mark.slow
 def test_what_was_committed_comes_from_git_or_the_cache(toy):
     outs = {entry["path"]: entry["md5"] for entry in read_lock(toy / "dvc.lock")["second"]["outs"]}
     commit_id = head(toy)
