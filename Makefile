@@ -6,13 +6,19 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help repro test test-fast lint format dag lock environment clean
+.PHONY: help repro check verify test test-fast lint format dag lock environment clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 repro: environment  ## Run the pipeline: what changed since the last run, and nothing else
 	dvc repro
+
+check: environment  ## Fail when anything in Git is stale: parameters, code, data, dvc.lock, metrics (seconds)
+	python -m stages.check
+
+verify: environment  ## Run the pipeline again from nothing and compare every output with dvc.lock
+	python -m stages.verify
 
 test: environment lint  ## Run every test that needs no GPU (about 15 minutes)
 	python -m pytest -m "not gpu" --numprocesses 2 --dist loadscope

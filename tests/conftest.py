@@ -44,6 +44,16 @@ def class_folders(folder: Path, classes: dict[str, int], start: int = 0) -> Path
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory) -> Path:
+    """The real pipeline, run by real DVC at small settings; what a test changes in it, it puts back."""
+    from real_dvc import SMALL, clone, repro
+
+    folder = clone(tmp_path_factory.mktemp("small") / "project", **SMALL)
+    (folder.parent / "repro.log").write_text(repro(folder), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     write_params(tmp_path)

@@ -26,10 +26,10 @@ STAGES = [
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    folder = clone(tmp_path_factory.mktemp("default"), **SMALL)
-    assert sorted(executed(repro(folder))) == sorted(STAGES)
-    return folder
+def project(small_run) -> Path:
+    log = (small_run.parent / "repro.log").read_text(encoding="utf-8")
+    assert sorted(executed(log)) == sorted(STAGES)
+    return small_run
 
 
 def rows(path: Path) -> list[dict]:
