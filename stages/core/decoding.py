@@ -70,8 +70,8 @@ def decode(content: bytes, reduce: int = 0) -> Image.Image:
     except Refused:
         raise
     except UnidentifiedImageError:
-        what = "is not a picture that can be read" if content else "is empty"
-        raise ValueError(f"{what} ({', '.join(FORMATS)} can)") from None
+        kinds = ", ".join(FORMATS)
+        raise ValueError(f"is not a picture ({kinds} are read)" if content else "is empty") from None
     except UNREADABLE as error:
         raise ValueError(f"cannot be decoded: {error}") from error
     if orientation in TURNS:
