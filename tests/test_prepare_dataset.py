@@ -566,3 +566,14 @@ def test_look_alikes_across_classes_and_official_splits_are_counted_and_kept(pro
     assert (counts["look_alikes_across_classes"], counts["look_alikes_across_splits"]) == (1, 1)
     findings = (project / "data/dataset/findings.csv").read_text()
     assert "train/b/like.png" in findings and "of class 'a'" in findings and 'in train",0' in findings
+
+
+def test_of_many_look_alikes_one_is_told_and_those_of_another_class_first(project):
+    """As frames of a film: every one looks like every other."""
+    for number in range(12):
+        noise(project / f"data/raw/a/{number:02d}.png", 0, number)
+    noise(project / "data/raw/b/like.png", 0, 13)
+    for number in range(20, 30):
+        noise(project / f"data/raw/{'ab'[number % 2]}/{number}.png", number)
+    counts = prepare(project, near_duplicates=8)
+    assert (counts["look_alikes"], counts["look_alikes_across_classes"]) == (12, 1)

@@ -42,7 +42,8 @@ def examine(
     together: exact duplicates, look-alikes, groups.
 
     found and checked: in the same order. Of one picture in two classes no copy is trusted. Of a picture
-    that stands in two splits, or of a group that does, the copy in the earlier one is the finding.
+    that stands in two splits, or of a group that does, the copy in the earlier one is the finding. Of
+    the many that a picture may look like one is told, first of another class or split, then the nearest.
     """
     findings = []
     same: dict[str, list[int]] = defaultdict(list)
@@ -68,9 +69,16 @@ def examine(
     if near_duplicates:
         looks = {pixels: indices[0] for pixels, indices in same.items()}
         indices = list(looks.values())
-        for one, other, bits in look_alikes([checked[i].look for i in indices], near_duplicates):
+        pairs = look_alikes([checked[i].look for i in indices], near_duplicates)
+        told: dict[int, tuple[int, int, int]] = {}
+        for one, other, bits in pairs:
             one, other = indices[one], indices[other]
             together.append((one, other))
+            crossed = (found[one].class_name != found[other].class_name) + (
+                found[one].split != found[other].split
+            )
+            told[other] = min(told.get(other, (0, 65, 0)), (-crossed, bits, one))
+        for other, (_, bits, one) in told.items():
             findings.append(look_alike(root, found[one], found[other], bits))
     together += equal_pairs([image.group for image in found])
     of = components(len(found), together)
