@@ -17,8 +17,8 @@ from stages.core.decoding import RULE
 
 class PictureStore:
     def __init__(self, folder: Path, reduce: int, max_gb: float, writers: int = 1):
-        """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other sizes
-        are removed; when it is reached, nothing more is kept.
+        """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other
+        sizes are removed; when it is reached, nothing more is kept.
 
         writers: processes of this run that fill it at the same time; each gets its share of the room.
         """
