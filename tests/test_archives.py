@@ -132,6 +132,14 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, m
     assert not (tmp_path / ".work/unpacked" / archive.name).exists()
 
 
+def test_a_tar_whose_headers_would_fill_the_memory_is_refused(tmp_path):
+    archive = tmp_path / "wordy.tar.gz"
+    with tarfile.open(archive, "w:gz", pax_headers={"comment": "x" * 3_000_000}) as file:
+        file.addfile(tarfile.TarInfo("a/1.jpg"))
+    with pytest.raises(ValueError, match="cannot be unpacked .*header of 3 MB of a member"):
+        unpack(tmp_path, archive)
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
 def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, suffix):
     archive = tmp_path / f"broken{suffix}"

@@ -1,14 +1,21 @@
 """prepare-dataset on folders and archives as people have them."""
 
+import fcntl
 import json
+import os
+import pty
 import random
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 import unicodedata
 import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import class_folders, picture, write_params
+from conftest import REPO, class_folders, picture, write_params
 from PIL import Image
 
 from stages import prepare_dataset
@@ -39,6 +46,19 @@ def test_class_folders_give_lists_classes_and_counts(project):
     assert counts["num_images"] == 50 and counts["num_classes"] == 2
     assert [counts[split] for split in lists] == [len(images) for images in lists.values()]
     assert (counts["min_per_class"], counts["max_per_class"]) == (20, 30)
+
+
+def test_a_bar_shows_on_a_terminal_and_nowhere_else(project):
+    class_folders(project / "data/raw", {"a": 9, "b": 9})
+    write_params(project, dataset={"path": "data/raw", "near_duplicates": 0})
+    command = [sys.executable, "-m", "stages.prepare_dataset"]
+    places = dict(cwd=project, env=os.environ | {"PYTHONPATH": str(REPO)}, check=True)
+    shown = subprocess.run(command, capture_output=True, text=True, **places)
+    assert shown.stdout.startswith("18 pictures in 2 classes") and shown.stderr == ""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    subprocess.run(command, stdout=its_end, stderr=its_end, **places)
+    assert b"checking" in os.read(terminal, 10_000)
 
 
 def test_a_second_run_writes_the_same_bytes(project):

@@ -41,6 +41,8 @@ NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 MAX_UNPACKED_BYTES = 500 * 10**9
 """More than this, and the archive is taken for a bomb; ImageNet unpacks to 150 GB."""
 
+MAX_HEADER_BYTES = 10**6
+
 
 def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
@@ -149,16 +151,22 @@ def decodes(names: list[bytes], encoding: str) -> bool:
 
 
 class StrictTarInfo(tarfile.TarInfo):
-    """A damaged header is an error; Python's tarfile takes it for the end of the archive."""
+    """A damaged header is an error; Python's tarfile takes it for the end of the archive.
+
+    So is one with a name or a comment of megabytes, which tarfile would read into memory.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
         try:
-            return super().frombuf(buf, encoding, errors)
+            info = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} of a member") from error
+        if info.size > MAX_HEADER_BYTES and not info.isreg():
+            raise tarfile.ReadError(f"header of {info.size / 1e6:.0f} MB of a member")
+        return info
 
 
 def open_tar(archive: Path) -> AbstractContextManager[tarfile.TarFile]:
