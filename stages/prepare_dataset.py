@@ -26,11 +26,11 @@ from stages.core.findings import (
     usable,
     write_findings,
 )
-from stages.core.images import check_images
+from stages.core.images import CheckedImage, check_images
 from stages.core.layout import Layout
 from stages.core.lists import ListedImage, write_classes, write_list, write_text
 from stages.core.params import load_params
-from stages.core.sources import SPLITS, check_learnable, find_images
+from stages.core.sources import SPLITS, FoundImage, check_learnable, find_images
 from stages.core.splits import assign_splits
 
 
@@ -62,19 +62,7 @@ def main(root: Path = Path()) -> None:
     write_list(layout.train_list, [listed[i] for i in splits["train"]])
     write_list(layout.val_list, [listed[i] for i in splits["val"]])
     write_list(layout.test_list, [listed[i] for i in splits["test"]])
-    per_class = Counter(image.label for image in listed)
-    sides = [min(checked[index].width, checked[index].height) for index in kept]
-    counts = {
-        "num_classes": len(classes),
-        "num_images": len(images),
-        **{split: len(splits[split]) for split in SPLITS},
-        "min_per_class": min(per_class.values()),
-        "max_per_class": max(per_class.values()),
-        "small_classes": sum(number < SMALL_CLASS for number in per_class.values()),
-        "min_side": min(sides),
-        "max_side": max(sides),
-        **count(findings),
-    }
+    counts = count(images, [checked[index] for index in kept], splits, findings)
     write_text(layout.dataset_counts, json.dumps(counts, indent=2, sort_keys=True) + "\n")
 
     if counts["excluded"]:
@@ -87,11 +75,26 @@ def main(root: Path = Path()) -> None:
     )
 
 
-def count(findings: list[Finding]) -> dict[str, int]:
-    """The findings' part of metrics/dataset.json."""
+def count(
+    images: list[FoundImage],
+    checks: list[CheckedImage],
+    splits: dict[str, list[int]],
+    findings: list[Finding],
+) -> dict[str, int]:
+    """What metrics/dataset.json says; sides in pixels."""
+    per_class = Counter(image.class_name for image in images)
+    short_sides = [min(check.width, check.height) for check in checks]
     kinds = Counter(finding.kind for finding in findings)
     alike = [finding for finding in findings if finding.kind == "look-alike"]
     return {
+        "num_classes": len(per_class),
+        "num_images": len(images),
+        **{split: len(splits[split]) for split in SPLITS},
+        "min_per_class": min(per_class.values()),
+        "max_per_class": max(per_class.values()),
+        "small_classes": sum(number < SMALL_CLASS for number in per_class.values()),
+        "min_short_side": min(short_sides),
+        "max_short_side": max(short_sides),
         "excluded": len({finding.file for finding in findings if finding.excluded}),
         "unreadable": kinds["unreadable"],
         "strays": kinds["stray"],

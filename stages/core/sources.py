@@ -281,7 +281,7 @@ def read_rows(path: Path, shown: str) -> list[tuple[int, dict[str, str]]]:
 
 
 def columns_of(header: str, delimiter: str) -> list[str]:
-    return [column.strip().lower() for column in next(csv.reader([header], delimiter=delimiter), [])]
+    return [column.strip().strip('"').lower() for column in header.split(delimiter)]
 
 
 def plain_rows(text: str, shown: str) -> list[tuple[int, dict[str, str]]]:
