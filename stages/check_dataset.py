@@ -17,20 +17,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stages.core.archives import is_archive, unpacked_folder
-from stages.core.findings import Finding, examine, summary
+from stages.core.findings import SMALL_CLASS, examine, summary, usable
 from stages.core.images import CheckedImage, check_images
 from stages.core.layout import Layout
 from stages.core.params import DatasetParams, load_params
-from stages.core.sources import FoundImage, find_images
+from stages.core.sources import FoundImage, check_learnable, find_images, some
+from stages.core.splits import assign_splits
 
-SMALL_CLASS = 20
-"""Pictures below which a class is called small: with the default fractions 4 of them are scored."""
 SMALL_SIDE = 64
 """Pixels below which a picture is called small."""
 
 
 def main(dataset: DatasetParams, workers: int) -> bool:
-    """Print the report; returns whether all pictures can be used."""
+    """Print the report; returns whether all pictures can be used and the classes be learnt."""
     source = Path(dataset.path).absolute()
     with tempfile.TemporaryDirectory(prefix="check_dataset-") as scratch:
         root = Path(scratch)
@@ -38,12 +37,33 @@ def main(dataset: DatasetParams, workers: int) -> bool:
         checks = check_images([image.file for image in found], workers, root)
         checked = list(tqdm(checks, "checking", len(found), disable=not sys.stderr.isatty()))
         shown = unpacked_folder(root, source) if is_archive(source) else source
-        findings, _ = examine(shown, found, checked, dataset.near_duplicates)
-        print(report(found, checked))
+        findings, keys = examine(shown, found, checked, dataset.near_duplicates)
+        in_class = [index for index, image in enumerate(found) if image.class_name]
+        print(report([found[index] for index in in_class], [checked[index] for index in in_class]))
         problems = summary(shown, findings, excluded=False)
-    print(f"\n{problems}" if problems else "\nno duplicates, no look-alikes, nothing unreadable")
-    print(f"\n{verdict(found, findings)}")
-    return not any(finding.excluded for finding in findings)
+    print(f"\n{problems or 'no duplicates, no look-alikes, nothing unreadable'}")
+    kept = usable(found, findings)
+    images = [found[index] for index in kept]
+    check_learnable(found, images, f"{dataset.path} without what cannot be used")
+    assign_splits(images, [keys[index] for index in kept], by_its_splits(dataset, images))
+    excluded = len({finding.file for finding in findings if finding.excluded})
+    print(
+        f"\n{excluded:,} of {len(found):,} pictures cannot be used: repair or remove them."
+        if excluded
+        else "\nall pictures can be used"
+    )
+    return not excluded
+
+
+def by_its_splits(dataset: DatasetParams, images: list[FoundImage]) -> DatasetParams:
+    """With the splits that the source has taken as they are."""
+    there = {image.split for image in images}
+    return replace(
+        dataset,
+        val_from="val" if "val" in there else "train",
+        test_from="test" if "test" in there else "val" if "val" in there else "train",
+        fold="",
+    )
 
 
 def report(found: list[FoundImage], checked: list[CheckedImage]) -> str:
@@ -57,8 +77,11 @@ def report(found: list[FoundImage], checked: list[CheckedImage]) -> str:
     lines.append(f"largest class {largest!r}: {most:,}; smallest {smallest!r}: {least:,}")
     few = [name for name, number in sorted(per_class.items()) if number < SMALL_CLASS]
     if few:
-        names = ", ".join(map(repr, few[:10])) + (", ..." if len(few) > 10 else "")
-        lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} pictures: {names}")
+        lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} pictures: {some(few)}")
+    spellings = Counter(name.casefold() for name in per_class)
+    alike = sorted(name for name in per_class if spellings[name.casefold()] > 1)
+    if alike:
+        lines.append(f"{len(alike)} class names differ only in upper and lower case: {some(alike)}")
     good = [check for check in checked if not check.problem]
     if good:
         sides = [min(check.width, check.height) for check in good]
@@ -72,13 +95,6 @@ def report(found: list[FoundImage], checked: list[CheckedImage]) -> str:
     return "\n".join(lines)
 
 
-def verdict(found: list[FoundImage], findings: list[Finding]) -> str:
-    excluded = {finding.file for finding in findings if finding.excluded}
-    if excluded:
-        return f"{len(excluded):,} of {len(found):,} pictures cannot be used: repair or remove them."
-    return "all pictures can be used"
-
-
 def defaults() -> DatasetParams:
     """params.yaml's dataset section, without what names a data set of its own."""
     dataset = load_params(Layout().params).dataset
@@ -90,6 +106,7 @@ if __name__ == "__main__":
     parser.add_argument("path", help="a folder, or a zip or tar archive")
     parser.add_argument("--list", default="", help="a CSV in it with the columns path, label[, split]")
     parser.add_argument("--class-level", type=int, default=1, help="the folder that names the class")
+    parser.add_argument("--group-by", default="", help="what must stay in one split, as in params.yaml")
     parser.add_argument("--near-duplicates", type=int, default=3, help="differing bits of 64; 0 is off")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     arguments = parser.parse_args()
@@ -99,8 +116,9 @@ if __name__ == "__main__":
             path=arguments.path,
             list=arguments.list,
             class_level=arguments.class_level,
+            group_by=arguments.group_by,
             near_duplicates=arguments.near_duplicates,
         )
         sys.exit(0 if main(asked, arguments.workers) else 1)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")

@@ -16,12 +16,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.core.findings import Finding, examine, listed_path, refuse, summary, write_findings
-from stages.core.images import check_images
+from stages.core.findings import (
+    SMALL_CLASS,
+    Finding,
+    examine,
+    listed_path,
+    refuse,
+    summary,
+    usable,
+    write_findings,
+)
+from stages.core.images import CheckedImage, check_images
 from stages.core.layout import Layout
 from stages.core.lists import ListedImage, write_classes, write_list, write_text
 from stages.core.params import load_params
-from stages.core.sources import SPLITS, find_images
+from stages.core.sources import SPLITS, FoundImage, check_learnable, find_images
 from stages.core.splits import assign_splits
 
 
@@ -38,15 +47,10 @@ def main(root: Path = Path()) -> None:
     write_findings(layout.findings, root, findings)
     if dataset.on_error == "fail":
         refuse(root, len(found), findings)
-    excluded = {finding.file for finding in findings if finding.excluded}
-    kept = [index for index, image in enumerate(found) if image.file not in excluded]
+    kept = usable(found, findings)
     images = [found[index] for index in kept]
+    check_learnable(found, images, f"{dataset.path} without what data/dataset/findings.csv excludes")
     classes = sorted({image.class_name for image in images})
-    if len(classes) < 2:
-        raise ValueError(
-            f"{dataset.path} has {len(classes)} class ({', '.join(classes)}); expected 2 or more, each "
-            "a folder of pictures."
-        )
     splits = assign_splits(images, [keys[index] for index in kept], dataset)
 
     label_of = {name: label for label, name in enumerate(classes)}
@@ -58,18 +62,10 @@ def main(root: Path = Path()) -> None:
     write_list(layout.train_list, [listed[i] for i in splits["train"]])
     write_list(layout.val_list, [listed[i] for i in splits["val"]])
     write_list(layout.test_list, [listed[i] for i in splits["test"]])
-    per_class = Counter(image.label for image in listed)
-    counts = {
-        "num_classes": len(classes),
-        "num_images": len(images),
-        **{split: len(splits[split]) for split in SPLITS},
-        "min_per_class": min(per_class.values()),
-        "max_per_class": max(per_class.values()),
-        **count(findings),
-    }
+    counts = count(images, [checked[index] for index in kept], splits, findings)
     write_text(layout.dataset_counts, json.dumps(counts, indent=2, sort_keys=True) + "\n")
 
-    if excluded:
+    if counts["excluded"]:
         print(f"left out, as dataset.on_error is exclude:\n{summary(root, findings)}")
     if dataset.val_from == dataset.test_from == "val":
         print("the val pictures are scored as test, too: they chose the epoch, so expect less elsewhere")
@@ -79,12 +75,32 @@ def main(root: Path = Path()) -> None:
     )
 
 
-def count(findings: list[Finding]) -> dict[str, int]:
-    """The findings' part of metrics/dataset.json."""
+def count(
+    images: list[FoundImage],
+    checks: list[CheckedImage],
+    splits: dict[str, list[int]],
+    findings: list[Finding],
+) -> dict[str, int]:
+    """What metrics/dataset.json says; sides in pixels."""
+    per_class = Counter(image.class_name for image in images)
+    short_sides = [min(check.width, check.height) for check in checks]
+    kinds = Counter(finding.kind for finding in findings)
     alike = [finding for finding in findings if finding.kind == "look-alike"]
     return {
+        "num_classes": len(per_class),
+        "num_images": len(images),
+        **{split: len(splits[split]) for split in SPLITS},
+        "min_per_class": min(per_class.values()),
+        "max_per_class": max(per_class.values()),
+        "small_classes": sum(number < SMALL_CLASS for number in per_class.values()),
+        "min_short_side": min(short_sides),
+        "max_short_side": max(short_sides),
         "excluded": len({finding.file for finding in findings if finding.excluded}),
-        "duplicates": sum(finding.kind == "duplicate" for finding in findings),
+        "unreadable": kinds["unreadable"],
+        "strays": kinds["stray"],
+        "label_conflicts": kinds["label conflict"],
+        "leaks": kinds["leak"],
+        "duplicates": kinds["duplicate"],
         "look_alikes": len(alike),
         "look_alikes_across_classes": sum("class" in finding.across for finding in alike),
         "look_alikes_across_splits": sum("split" in finding.across for finding in alike),

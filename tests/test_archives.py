@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,14 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, m
     assert not (tmp_path / ".work/unpacked" / archive.name).exists()
 
 
+def test_a_tar_whose_headers_would_fill_the_memory_is_refused(tmp_path):
+    archive = tmp_path / "wordy.tar.gz"
+    with tarfile.open(archive, "w:gz", pax_headers={"comment": "x" * 3_000_000}) as file:
+        file.addfile(tarfile.TarInfo("a/1.jpg"))
+    with pytest.raises(ValueError, match="(?s)cannot be unpacked .*header of 3 MB of a member"):
+        unpack(tmp_path, archive)
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
 def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, suffix):
     archive = tmp_path / f"broken{suffix}"
@@ -156,6 +165,62 @@ def test_chinese_names_without_the_utf8_flag_are_read(tmp_path, encoding):
     archive = zipped(tmp_path / "old.zip", {placeholder: b"1"})
     archive.write_bytes(archive.read_bytes().replace(placeholder.encode(), stored))
     assert files_in(unpack(tmp_path, archive)) == {name: b"1"}
+
+
+def test_a_zip_with_backslashes_for_folders_is_read(tmp_path):
+    """As some of Windows' programs write them, the folders themselves included."""
+    members = {"set\\": b"", "set\\a\\": b"", "set\\a\\1.jpg": b"1", "set\\b: c\\2.jpg": b"2"}
+    archive = zipped(tmp_path / "windows.zip", members)
+    assert files_in(unpack(tmp_path, archive)) == {"set/a/1.jpg": b"1", "set/b: c/2.jpg": b"2"}
+
+
+def test_an_encrypted_zip_says_so(tmp_path):
+    archive = zipped(tmp_path / "locked.zip", {"a/1.jpg": b"1"})
+    content = bytearray(archive.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match=r"locked.zip: 'a/1.jpg' is encrypted"):
+        unpack(tmp_path, archive)
+
+
+@pytest.mark.parametrize("names", [["a", "a/1.jpg"], ["a/1.jpg", "a/1.jpg"], [f"a/{'long' * 80}.jpg"]])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_whose_names_cannot_all_be_files_is_refused(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as file:
+        for name in names:
+            file.writestr(name, "1")
+    with pytest.raises(ValueError, match="odd.zip cannot be unpacked"):
+        unpack(tmp_path, tmp_path / "odd.zip")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_damaged_tar_never_gives_part_of_its_files(tmp_path, mode):
+    """Of a damaged header Python's tarfile says nothing: the archive seems to end there."""
+    members = {f"a/{number}.jpg": os.urandom(700) for number in range(9)}
+    archive = tarred(tmp_path / ("cut.tar" + mode[1:].replace(":", ".")), members, mode)
+    whole = archive.read_bytes()
+    for at in range(40, len(whole), len(whole) // 40):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]):
+            archive.write_bytes(damaged)
+            try:
+                names = set(files_in(unpack(tmp_path, archive)))
+            except ValueError as error:
+                assert "cannot be unpacked" in str(error)
+            else:
+                assert len(names) == len(members)
+
+
+def test_an_archive_beside_the_project_is_unpacked_in_it(tmp_path, monkeypatch):
+    (tmp_path / "a/project").mkdir(parents=True)
+    zipped(tmp_path / "set.zip", {"x/1.jpg": b"1"})
+    monkeypatch.chdir(tmp_path / "a/project")
+    folder = unpack(Path(), Path("../../set.zip"))
+    assert folder.resolve().is_relative_to(Path(".work/unpacked").resolve())
+    listed = (folder / "x/1.jpg").as_posix()
+    shutil.rmtree(folder)
+    ensure_images(Path(), [listed])
+    assert Path(listed).read_bytes() == b"1"
 
 
 def test_a_missing_archive_says_how_to_get_it(tmp_path):

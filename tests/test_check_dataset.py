@@ -47,8 +47,24 @@ def test_archives_and_folders_that_cannot_be_learnt_from(photos, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for file in photos.rglob("*.png"):
             archive.write(file, file.relative_to(tmp_path))
-    assert "28 pictures in 2 classes" in check(tmp_path / "a.zip")
+    assert "28 pictures in 2 classes" in check(tmp_path / "a.zip", "--near-duplicates", "0")
     assert "error: " in check(tmp_path / "gone", expect=1)
+
+
+def test_a_class_too_small_to_split_is_named_after_the_report(tmp_path):
+    class_folders(tmp_path / "photos", {"apple": 25, "Apple": 2})
+    output = check(tmp_path / "photos", "--near-duplicates", "0", expect=1)
+    assert "27 pictures in 2 classes" in output
+    assert "2 class names differ only in upper and lower case: 'Apple', 'apple'" in output
+    assert output.rstrip().splitlines()[-1].startswith("error: 1 classes are too small: 'Apple'")
+
+
+def test_official_splits_and_groups_are_checked_as_the_stage_does(tmp_path):
+    for start, split in ((0, "train"), (100, "val")):
+        class_folders(tmp_path / "photos" / split, {"apple": 5, "pear": 5}, start)
+    assert "all pictures can be used" in check(tmp_path / "photos", "--near-duplicates", "0")
+    output = check(tmp_path / "photos", "--group-by", r"(\w+/\d+)\.png", expect=1)
+    assert "train/apple/000.png: a picture of its group 'apple/000' is in val" in output
 
 
 def test_the_report_counts_official_splits(tmp_path):

@@ -1,6 +1,7 @@
 """Every kind of picture becomes the same 8-bit RGB, wherever it is read."""
 
 import io
+import random
 
 import numpy as np
 import pytest
@@ -53,6 +54,52 @@ def test_exif_orientation_is_applied(orientation, corner):
     assert shown.getpixel(corner) == (255, 255, 255)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_reduced_picture_stands_as_the_whole_one_does(kind, orientation):
+    image = Image.new("RGB", (60, 40))
+    image.paste((255, 255, 255), (0, 0, 12, 8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = saved(image, kind, exif=exif)
+    whole, reduced = decode(content), decode(content, reduce=20)
+    assert reduced.size == (whole.width // 2, whole.height // 2)
+    change = np.asarray(whole.resize(reduced.size), int) - np.asarray(reduced, int)
+    assert np.abs(change).mean() < 3
+
+
+def test_a_broken_exif_block_costs_no_picture_its_orientation():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    content = saved(Image.new("RGB", (6, 4)), "JPEG", exif=exif)
+    entry = content.index(bytes.fromhex("011a0005"))  # a tag, and that it is a fraction
+    text = content[: entry + 3] + b"\x02" + content[entry + 4 :]  # now it claims to be text
+    assert decode(text).size == (4, 6)
+
+
+def test_what_a_phone_saves_with_two_pictures_is_the_first():
+    first, second = (Image.new("RGB", (20, 10), colour) for colour in ("red", "blue"))
+    red, green, blue = pixel(saved(first, "MPO", save_all=True, append_images=[second]))
+    assert red > 245 and green < 10 and blue < 10
+
+
+def test_damaged_files_of_every_kind_say_so_and_stop_nothing():
+    draw = random.Random(0)
+    noise = Image.frombytes("RGB", (16, 12), draw.randbytes(576))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "maker", 72.0
+    for kind in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF"):
+        whole = saved(noise, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "TIFF") else {}))
+        for _ in range(200):
+            damaged = bytearray(whole)
+            for _ in range(3):
+                damaged[int(len(damaged) * draw.random() ** 2)] = draw.choice([0, 127, 128, 255])
+            try:
+                assert decode(bytes(damaged), reduce=8).mode == "RGB"
+            except ValueError as error:
+                assert str(error).startswith(("cannot be decoded: ", "is not a picture", "has "))
+
+
 def test_greyscale_and_palettes_become_rgb():
     assert pixel(saved(Image.new("L", (2, 2), 77))) == (77, 77, 77)
     assert pixel(saved(Image.new("1", (2, 2), 1))) == (255, 255, 255)
@@ -89,6 +136,17 @@ def test_of_an_animation_the_first_frame_counts():
 def test_floating_point_pixels_are_refused():
     with pytest.raises(ValueError, match="has floating-point pixels; expected 8 or 16 bits"):
         decode(saved(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
+
+
+def test_grey_of_more_than_16_bits_is_refused_and_not_cut_off():
+    with pytest.raises(ValueError, match="has grey of 32 bits; expected 8 or 16 bits"):
+        decode(saved(Image.fromarray(np.full((2, 2), 2**20, np.int32)), "TIFF"))
+
+
+def test_a_panorama_is_read_and_an_endless_strip_refused():
+    assert decode(saved(Image.new("L", (3000, 10)))).size == (3000, 10)
+    with pytest.raises(ValueError, match="has 3000 x 2 pixels; at most 1,000 : 1 is accepted"):
+        decode(saved(Image.new("L", (3000, 2))))
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):

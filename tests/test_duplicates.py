@@ -16,6 +16,8 @@ def test_every_pair_within_the_limit_is_found_as_by_comparing_all():
             values.append(changed)
     looks = [f"{value:016x}" for value in values]
     for bits in (1, 3, 5, 8):
+        pairs = [(i, j) for i, j, _ in look_alikes(looks, bits)]
+        assert len(set(pairs)) == len(pairs)
         found = {(i, j): d for i, j, d in look_alikes(looks, bits) if d > 0}
         expected = {}
         for j, other in enumerate(values):

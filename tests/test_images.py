@@ -62,6 +62,44 @@ def test_the_number_of_processes_changes_nothing(tmp_path):
     assert one == list(check_images(paths, 3, tmp_path / "three")) == [check_image(p) for p in paths]
 
 
+def test_a_pipe_and_a_film_are_named_and_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert check_image(tmp_path / "pipe.jpg").problem == "is a device or a pipe"
+    film = tmp_path / "film.jpg"
+    with film.open("wb") as file:
+        file.truncate(3 * 10**9)  # takes no room on the disk
+    assert check_image(film).problem == "has 3.0 GB; at most 2 GB are read"
+
+
+def test_a_second_check_does_not_wait_for_the_first(tmp_path):
+    paths = [picture(tmp_path / f"{n}.png", n) for n in range(5)]
+    first = check_images(paths, 0, tmp_path / "cache")
+    next(first)
+    assert len(list(check_images(paths, 0, tmp_path / "cache"))) == 5
+    assert len(list(first)) == 4
+
+
+def test_what_was_found_before_an_interruption_is_kept(tmp_path, monkeypatch):
+    paths = [picture(tmp_path / f"{n}.png", n) for n in range(5)]
+    interrupted = check_images(paths, 0, tmp_path / "cache")
+    before = [next(interrupted) for _ in range(3)]
+    interrupted.close()
+    monkeypatch.delattr(images, "decode")
+    again = check_images(paths, 0, tmp_path / "cache")
+    assert [next(again) for _ in range(3)] == before
+    with pytest.raises(NameError):  # the fourth is to be decoded
+        next(again)
+
+
+def test_a_damaged_cache_says_what_to_do(tmp_path):
+    path = picture(tmp_path / "a.png")
+    list(check_images([path], 0, tmp_path / "cache"))
+    (database,) = (tmp_path / "cache").glob("*.sqlite")
+    database.write_bytes(b"not a database" * 100)
+    with pytest.raises(RuntimeError, match=r"checked-.*sqlite: file is not a database.*delete it"):
+        list(check_images([path], 0, tmp_path / "cache"))
+
+
 def aged(path: Path) -> Path:
     """Written long enough ago for its time stamp to be trusted."""
     os.utime(path, (time.time() - 60,) * 2)

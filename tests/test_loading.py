@@ -1,5 +1,6 @@
 """A sample's randomness comes from seed, epoch and index: no loader worker changes it."""
 
+import hashlib
 import random
 
 import numpy as np
@@ -76,11 +77,11 @@ def test_neighbouring_numbers_give_unrelated_seeds():
 
 def test_listed_images_reads_list_files_with_any_name(tmp_path):
     names = ["a b.png", "火龙果.png", "new\nline.png"]
-    for number, name in enumerate(names):
-        picture(tmp_path / "data" / name, number)
-    write_list(
-        tmp_path / "list.txt", [ListedImage(f"data/{n}", i, "0" * 64) for i, n in enumerate(names)]
-    )
+    images = []
+    for label, name in enumerate(names):
+        sha256 = hashlib.sha256(picture(tmp_path / "data" / name, label).read_bytes()).hexdigest()
+        images.append(ListedImage(f"data/{name}", label, sha256))
+    write_list(tmp_path / "list.txt", images)
     dataset = ListedImages(
         data_root=str(tmp_path),
         ann_file="list.txt",
@@ -95,11 +96,11 @@ def test_listed_images_reads_list_files_with_any_name(tmp_path):
 
 def test_rare_classes_are_repeated_with_other_augmentations(tmp_path):
     labels = [0] * 9 + [1]
-    for number in range(10):
-        picture(tmp_path / f"{number}.png", number)
-    write_list(
-        tmp_path / "l.txt", [ListedImage(f"{n}.png", label, "0" * 64) for n, label in enumerate(labels)]
-    )
+    images = []
+    for number, label in enumerate(labels):
+        sha256 = hashlib.sha256(picture(tmp_path / f"{number}.png", number).read_bytes()).hexdigest()
+        images.append(ListedImage(f"{number}.png", label, sha256))
+    write_list(tmp_path / "l.txt", images)
     listed = dict(
         type="ListedImages", data_root=str(tmp_path), ann_file="l.txt", metainfo={"classes": ["a", "b"]}
     )

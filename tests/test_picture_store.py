@@ -1,5 +1,7 @@
 """The store changes when a picture is decoded, never what comes out."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from conftest import picture
@@ -19,26 +21,41 @@ def photo(path, size=(400, 300), seed=0):
     return path
 
 
-def load(path, sha256="ab" * 32, **options) -> np.ndarray:
-    results = {"img_path": str(path), "sha256": sha256}
+def sha256_of(path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load(path, sha256="", **options) -> np.ndarray:
+    results = {"img_path": str(path), "sha256": sha256 or sha256_of(path)}
     return LoadPicture(**options).transform(results)["img"]
 
 
 def test_what_comes_from_the_store_is_what_decoding_gives(tmp_path):
     path = photo(tmp_path / "a.jpg")
-    plain = load(path, reduce=100)
+    plain, sha256 = load(path, reduce=100), sha256_of(path)
     first = load(path, reduce=100, store=str(tmp_path / "store"), store_gb=1)
     path.unlink()
-    second = load(path, reduce=100, store=str(tmp_path / "store"), store_gb=1)
+    second = load(path, sha256, reduce=100, store=str(tmp_path / "store"), store_gb=1)
     assert plain.shape == (100, 133, 3)
     assert np.array_equal(plain, first) and np.array_equal(plain, second)
 
 
 def test_a_changed_picture_has_another_hash_and_is_decoded_anew(tmp_path):
     options = dict(reduce=100, store=str(tmp_path / "store"), store_gb=1)
-    one = load(photo(tmp_path / "a.jpg", seed=1), "11" * 32, **options)
-    two = load(photo(tmp_path / "a.jpg", seed=2), "22" * 32, **options)
+    one = load(photo(tmp_path / "a.jpg", seed=1), **options)
+    two = load(photo(tmp_path / "a.jpg", seed=2), **options)
     assert not np.array_equal(one, two)
+
+
+def test_a_picture_that_changed_after_it_was_listed_is_refused_and_not_kept(tmp_path):
+    """Under the listed hash it would be taken for the listed picture by every later run."""
+    listed = sha256_of(photo(tmp_path / "a.jpg", seed=1))
+    photo(tmp_path / "a.jpg", seed=2)
+    with pytest.raises(
+        ValueError, match="a.jpg is another picture than the one listed: run `dvc repro`"
+    ):
+        load(tmp_path / "a.jpg", listed, reduce=100, store=str(tmp_path / "store"), store_gb=1)
+    assert not list((tmp_path / "store").rglob("*.npy"))
 
 
 def test_a_reduced_picture_is_the_picture_within_a_small_tolerance(tmp_path):
@@ -71,6 +88,15 @@ def test_a_full_store_keeps_no_more_and_loses_nothing(tmp_path):
     store.put("bb", np.zeros((10, 14, 3), np.uint8))
     assert store.get("aa") is not None and store.get("bb") is None
     assert PictureStore(tmp_path, 10, max_gb=0.5e-6).room < 0
+
+
+def test_pictures_of_another_size_make_room(tmp_path):
+    PictureStore(tmp_path, 10, max_gb=1e-6).put("aa", np.zeros((10, 14, 3), np.uint8))  # 548 of 1000
+    store = PictureStore(tmp_path, 11, max_gb=1e-6)
+    store.put("aa", np.zeros((11, 14, 3), np.uint8))
+    assert store.get("aa").shape == (11, 14, 3)
+    assert PictureStore(tmp_path, 11, max_gb=1e-6).get("aa") is not None
+    assert PictureStore(tmp_path, 10, max_gb=1).get("aa") is None
 
 
 def test_a_damaged_or_half_written_file_is_not_read(tmp_path):

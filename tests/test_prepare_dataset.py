@@ -1,14 +1,21 @@
 """prepare-dataset on folders and archives as people have them."""
 
+import fcntl
 import json
+import os
+import pty
 import random
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 import unicodedata
 import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import class_folders, picture, write_params
+from conftest import REPO, class_folders, picture, write_params
 from PIL import Image
 
 from stages import prepare_dataset
@@ -39,6 +46,19 @@ def test_class_folders_give_lists_classes_and_counts(project):
     assert counts["num_images"] == 50 and counts["num_classes"] == 2
     assert [counts[split] for split in lists] == [len(images) for images in lists.values()]
     assert (counts["min_per_class"], counts["max_per_class"]) == (20, 30)
+
+
+def test_a_bar_shows_on_a_terminal_and_nowhere_else(project):
+    class_folders(project / "data/raw", {"a": 9, "b": 9})
+    write_params(project, dataset={"path": "data/raw", "near_duplicates": 0})
+    command = [sys.executable, "-m", "stages.prepare_dataset"]
+    places = dict(cwd=project, env=os.environ | {"PYTHONPATH": str(REPO)}, check=True)
+    shown = subprocess.run(command, capture_output=True, text=True, **places)
+    assert shown.stdout.startswith("18 pictures in 2 classes") and shown.stderr == ""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    subprocess.run(command, stdout=its_end, stderr=its_end, **places)
+    assert b"checking" in os.read(terminal, 10_000)
 
 
 def test_a_second_run_writes_the_same_bytes(project):
@@ -163,7 +183,7 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
         ),
         (
             lambda raw: picture(class_folders(raw, {"a": 5, "b": 5}) / "loose.png"),
-            "'loose.png' lies above the class folders",
+            "1 pictures lie in no class folder:\n  data/raw/loose.png: lies above the class folders",
         ),
         (
             lambda raw: class_folders(raw, {"a": 5, "b": 2}),
@@ -180,7 +200,7 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
                 class_folders(raw / "train", {"a": 5, "b": 5})
                 and class_folders(raw / "val", {"a": 5, "c": 5}, 50)
             ),
-            "class 'c' is in val and not in train",
+            "1 classes have no picture to train on: 'c'; those that have: 'a', 'b'",
         ),
         (
             lambda raw: (
@@ -189,12 +209,105 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
             ),
             "nothing in params.yaml uses test",
         ),
+        (
+            lambda raw: [class_folders(raw / name, {"a": 5, "b": 5}) for name in ("val", "test")],
+            "2 classes have no picture to train on: 'a', 'b'",
+        ),
+        (
+            lambda raw: picture(raw / "train/1.png") and picture(raw / "test/2.png"),
+            "data/raw/test: found 1 files, such as 2.png; expected a folder for each class",
+        ),
+        (lambda raw: (raw / "a/b").mkdir(parents=True), "1 class folders hold no picture: 'b'"),
+        (
+            lambda raw: raw.mkdir(parents=True) or (raw / "circle").symlink_to("."),
+            "1 class folders hold no picture: 'circle'",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_learnt_from_is_explained(project, make, message):
     make(project / "data/raw")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         prepare(project)
+
+
+@pytest.mark.parametrize("path", ["data", ".", "data/raw/.."])
+def test_a_folder_that_holds_what_the_stages_write_is_refused(project, path):
+    class_folders(project / "data/raw", {"a": 5, "b": 5})
+    with pytest.raises(ValueError, match="holds what the stages write; expected a folder of its own"):
+        prepare(project, path=path)
+
+
+@pytest.mark.parametrize("names", [("Training", "Test"), ("train", "Testing")])
+def test_official_folders_go_by_several_names(project, names):
+    for start, name in enumerate(names):
+        class_folders(project / "data/raw" / name, {"a": 5, "b": 5}, start * 100)
+    counts = prepare(project, test_from="test")
+    assert (counts["num_classes"], counts["test"]) == (2, 10)
+
+
+def test_other_files_beside_the_class_folders_are_listed_and_stop_nothing(project):
+    """As LICENSE.txt and README.md in many a published archive."""
+    class_folders(project / "data/raw/set", {"a": 5, "b": 5})
+    for name in ("README.md", "set/LICENSE.txt"):
+        (project / "data/raw" / name).write_text("hello")
+    counts = prepare(project)
+    assert (counts["num_images"], counts["excluded"], counts["strays"]) == (10, 0, 0)
+    findings = (project / "data/dataset/findings.csv").read_text()
+    assert 'data/raw/README.md,no picture,"is not a picture' in findings
+    assert 'data/raw/set/LICENSE.txt,no picture,"is not a picture' in findings
+
+
+def test_a_picture_beside_official_folders_is_not_dropped_in_silence(project):
+    for start, split in ((0, "train"), (100, "test")):
+        class_folders(project / "data/raw" / split, {"a": 5, "b": 5}, start)
+    picture(project / "data/raw/loose.png", 300)
+    picture(project / "data/raw/train/loose.png", 301)
+    with pytest.raises(ValueError, match="2 pictures lie in no class folder:\n  data/raw/loose.png"):
+        prepare(project, test_from="test")
+    counts = prepare(project, test_from="test", on_error="exclude")
+    assert (counts["num_images"], counts["strays"]) == (20, 2)
+
+
+def test_a_class_that_loses_all_its_pictures_is_named(project):
+    raw = class_folders(project / "data/raw", {"a": 5, "b": 5, "c": 5})
+    for file in (raw / "c").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"findings.csv excludes: 1 classes have no picture .* 'c'"):
+        prepare(project, on_error="exclude")
+
+
+def test_a_picture_of_val_that_is_also_in_test_is_a_leak(project):
+    for start, split in ((0, "train"), (100, "val"), (200, "test")):
+        class_folders(project / "data/raw" / split, {"a": 5, "b": 5}, start)
+    shutil.copy(project / "data/raw/test/a/000.png", project / "data/raw/val/a/leak.png")
+    with pytest.raises(ValueError, match="val/a/leak.png: the same picture is in test"):
+        prepare(project, val_from="val", test_from="test")
+
+
+def test_a_group_that_spans_official_splits_is_a_leak(project):
+    raw = project / "data/raw"
+    for start, split in ((0, "train"), (100, "test")):
+        class_folders(raw / split, {"a": 5, "b": 5}, start)
+        for number, file in enumerate(sorted((raw / split).rglob("*.png"))):
+            file.rename(file.with_name(f"{split}{number}_.png"))
+    picture(raw / "train/a/test3_other.png", 300)
+    groups = dict(test_from="test", group_by=r"(\w+\d)_")
+    with pytest.raises(ValueError, match="test3_other.png: a picture of its group 'test3' is in test"):
+        prepare(project, **groups)
+    counts = prepare(project, on_error="exclude", **groups)
+    assert (counts["num_images"], counts["leaks"]) == (20, 1)
+
+
+def test_counts_tell_sizes_small_classes_and_each_kind_of_finding(project):
+    raw = class_folders(project / "data/raw", {"a": 20, "b": 9})
+    picture(raw / "a/large.png", 50, size=(300, 200))
+    (raw / "b/empty.png").write_bytes(b"")
+    shutil.copy(raw / "b/001.png", raw / "b/copy.png")
+    counts = prepare(project, on_error="exclude")
+    assert (counts["min_short_side"], counts["max_short_side"]) == (30, 200)
+    assert counts["small_classes"] == 1
+    kinds = ("unreadable", "duplicates", "label_conflicts", "leaks", "strays", "excluded")
+    assert [counts[kind] for kind in kinds] == [1, 1, 0, 0, 0, 1]
 
 
 def test_a_split_that_the_folder_lacks_is_named(project):
@@ -287,13 +400,31 @@ def test_a_csv_names_pictures_classes_and_splits(project):
     assert listed(project, "val")[0] == "data/raw/photos/IMG 14, é.png"
 
 
+def test_a_csv_as_spreadsheets_write_it_works(project):
+    """A byte order mark, semicolons, line ends of Windows, spaces, a comma in a column's name."""
+    rows = ["\ufeffPath;Label ;Split;seen, when"]
+    for number in range(12):
+        picture(project / f"data/raw/{number}.png", number)
+        rows.append(f"{number}.png; {'ab'[number % 2]} ;{('Training', 'TEST')[number // 8]};x")
+    write_list_file(project, "\r\n".join(rows) + "\r\n")
+    counts = prepare(project, list="labels.csv", test_from="test")
+    assert (counts["num_images"], counts["test"]) == (12, 4)
+    assert read_classes(project / "data/dataset/classes.txt") == ["a", "b"]
+
+
 @pytest.mark.parametrize(
-    ("name", "line"), [("labels.tsv", "{path}\t{label}\n"), ("labels.txt", "{path} {label}\n")]
+    ("name", "line"),
+    [
+        ("labels.tsv", "{path}\t{label}\n"),
+        ("labels.txt", "{path} {label}\n"),
+        ("labels.txt", "{path}\t{label}\r\n"),
+        ("labels.txt", "{path} {label} \n\n"),
+    ],
 )
 def test_tables_with_tabs_and_mmpretrains_plain_lines_work_too(project, name, line):
     lines = []
     for number in range(20):
-        path = f"a b/{number}.png"
+        path = f"a, b/{number}.png"
         picture(project / "data/raw" / path, number)
         lines.append(line.format(path=path, label="ab"[number % 2]))
     header = "path\tlabel\n" if name.endswith("tsv") else ""
@@ -317,7 +448,7 @@ def test_a_list_in_an_archive_works(project):
     [
         (
             "file,class\n1.png,a\n",
-            "labels.csv line 1: the columns are file, class; expected path and label",
+            "labels.csv line 1: found 'file,class'; expected the columns path and label",
         ),
         ("path,label\n1.png,a\ngone.png,b\n", "1 listed pictures are missing: 'gone.png'"),
         ("path,label\n../../x.png,a\n", "line 2: '../../x.png' leads out of data/raw"),
@@ -331,7 +462,8 @@ def test_a_list_in_an_archive_works(project):
         ),
         ("path,label\nx,y.png,a\n", "line 2: another number of columns"),
         ("path,label\n", "lists no picture"),
-        ("1.png\n", "line 1: found '1.png'; expected '<path> <label>'"),
+        ("path,label\n1.png,a\n./1.png,b\n", "line 3: './1.png' stands in line 2, too"),
+        ("path,label\n.\\1.png,a\n", "are missing: .*with forward slashes"),
     ],
 )
 def test_a_mistake_in_a_list_is_named_with_its_line(project, text, message):
@@ -455,3 +587,14 @@ def test_look_alikes_across_classes_and_official_splits_are_counted_and_kept(pro
     assert (counts["look_alikes_across_classes"], counts["look_alikes_across_splits"]) == (1, 1)
     findings = (project / "data/dataset/findings.csv").read_text()
     assert "train/b/like.png" in findings and "of class 'a'" in findings and 'in train",0' in findings
+
+
+def test_of_many_look_alikes_one_is_told_and_those_of_another_class_first(project):
+    """As frames of a film: every one looks like every other."""
+    for number in range(12):
+        noise(project / f"data/raw/a/{number:02d}.png", 0, number)
+    noise(project / "data/raw/b/like.png", 0, 13)
+    for number in range(20, 30):
+        noise(project / f"data/raw/{'ab'[number % 2]}/{number}.png", number)
+    counts = prepare(project, near_duplicates=8)
+    assert (counts["look_alikes"], counts["look_alikes_across_classes"]) == (12, 1)

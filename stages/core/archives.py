@@ -4,13 +4,16 @@ An archive is unpacked into a derived folder that any stage can make again, so a
 archive alone. Nothing in an archive can write outside that folder.
 """
 
+import errno
 import json
+import lzma
 import os
+import re
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
@@ -20,9 +23,25 @@ from filelock import FileLock
 
 from stages.core.layout import Layout
 
+ENCRYPTED, UTF8 = 0x1, 0x800
+"""Flags of a member of a zip."""
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zstandard.ZstdError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a compression that Python's zipfile does not know
+    OSError,
+)
+NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""What names in an archive lead to; other errors of the system are the machine's, e.g. a full disk."""
 MAX_UNPACKED_BYTES = 500 * 10**9
 """More than this, and the archive is taken for a bomb; ImageNet unpacks to 150 GB."""
+
+MAX_HEADER_BYTES = 10**6
 
 
 def is_archive(path: Path) -> bool:
@@ -31,8 +50,8 @@ def is_archive(path: Path) -> bool:
 
 def unpacked_folder(root: Path, archive: Path) -> Path:
     """Where the archive's content is: `.work/unpacked/<path of the archive>`."""
-    inside = archive.relative_to(root) if archive.is_relative_to(root) else archive.relative_to("/")
-    return Layout(root).unpacked / inside
+    path, base = Path(os.path.abspath(archive)), os.path.abspath(root)
+    return Layout(root).unpacked / path.relative_to(base if path.is_relative_to(base) else "/")
 
 
 def unpack(root: Path, archive: Path) -> Path:
@@ -69,7 +88,9 @@ def is_unpacked(archive: Path, folder: Path) -> bool:
 
 
 def unpack_whole(archive: Path, folder: Path) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir()
     try:
         if archive.name.lower().endswith(".zip"):
             unpack_zip(archive, partial)
@@ -79,9 +100,9 @@ def unpack_whole(archive: Path, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
         marker_of(folder).write_text(json.dumps(identity(archive)))
-    except (zipfile.BadZipFile, tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the machine's, e.g. a full disk
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno not in (None, *NAME_ERRORS):
+            raise
         raise ValueError(
             f"{archive} cannot be unpacked ({error}). It is damaged or not of the kind its name says: "
             "replace it, then run `dvc add` or `dvc update` on it."
@@ -92,14 +113,16 @@ def unpack_whole(archive: Path, folder: Path) -> None:
 
 def unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as content:
-        members = [member for member in content.infolist() if not member.is_dir()]
+        members = [m for m in content.infolist() if not m.filename.endswith(("/", "\\"))]
         check_size(archive, folder, sum(member.file_size for member in members))
         for member, name in zip(members, zip_names(members), strict=True):
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise ValueError(f"{archive}: {name!r} is a link; expected files only. Refused.")
+            if member.flag_bits & ENCRYPTED:
+                raise ValueError(f"{archive}: {name!r} is encrypted. Unpack it, and pack it without.")
             target = safe_target(archive, folder, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with content.open(member) as source, target.open("wb") as file:
+            with content.open(member) as source, target.open("xb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
 
 
@@ -108,13 +131,12 @@ def zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
 
     Python takes such names for cp437, by which a Chinese Windows' names become box drawings.
     """
-    utf8_flag = 0x800
-    raw = [m.filename.encode("cp437") for m in members if not m.flag_bits & utf8_flag]
+    raw = [m.orig_filename.encode("cp437") for m in members if not m.flag_bits & UTF8]
     encoding = next(e for e in ("utf-8", "gb18030", "cp437") if decodes(raw, e))
     return [
         member.filename
-        if member.flag_bits & utf8_flag
-        else member.filename.encode("cp437").decode(encoding)
+        if member.flag_bits & UTF8
+        else member.orig_filename.encode("cp437").decode(encoding)
         for member in members
     ]
 
@@ -128,10 +150,30 @@ def decodes(names: list[bytes], encoding: str) -> bool:
     return True
 
 
+class StrictTarInfo(tarfile.TarInfo):
+    """A damaged header is an error; Python's tarfile takes it for the end of the archive.
+
+    So is one with a name or a comment of megabytes, which tarfile would read into memory.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        try:
+            info = super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} of a member") from error
+        if info.size > MAX_HEADER_BYTES and not info.isreg():
+            raise tarfile.ReadError(f"header of {info.size / 1e6:.0f} MB of a member")
+        return info
+
+
 def open_tar(archive: Path) -> AbstractContextManager[tarfile.TarFile]:
     if archive.name.lower().endswith(".zst"):
-        return tarfile.open(fileobj=zstandard.open(archive, "rb"), mode="r|")
-    return tarfile.open(archive)
+        stream = zstandard.open(archive, "rb")
+        return tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictTarInfo)
+    return tarfile.open(archive, tarinfo=StrictTarInfo)
 
 
 def unpack_tar(archive: Path, folder: Path) -> None:
@@ -153,7 +195,7 @@ def unpack_tar(archive: Path, folder: Path) -> None:
 def safe_target(archive: Path, folder: Path, name: str) -> Path:
     """Where a member goes. Raises ValueError for a name that leads out of the folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    absolute = name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":")
+    absolute = re.match(r"[/\\]|[A-Za-z]:[/\\]", name)
     if absolute or ".." in parts or not parts or "\0" in name:
         raise ValueError(
             f"{archive}: {name!r} leads out of the archive. Refused: get it from a source you trust."

@@ -2,23 +2,52 @@
 
 - The EXIF orientation is applied: the picture stands as a viewer shows it.
 - Greyscale and palettes become RGB; transparent pixels are laid on white.
-- 16-bit grey is scaled to 8 bits (65535 becomes 255); 16-bit colour keeps its upper 8 bits.
+- 16-bit grey is scaled to 8 bits (65535 becomes 255); 16-bit colour keeps its upper 8 bits; what has
+  more bits, or floating-point pixels, is refused.
 - CMYK becomes RGB as Pillow converts it, without colour profiles.
 - Of an animated file or a TIFF of many pages the first counts.
 """
 
 import io
+import struct
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-RULE = 1
+RULE = 2
 """To be raised when a file decodes to other pixels than before: what was found is then found anew."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 250_000_000
 """A larger picture is taken for a decompression bomb; the largest phone sensors have 200 million."""
+MAX_ASPECT = 1000
+"""Long side to short side; scaled by its short side, a longer strip would fill the memory."""
+TURNS = {  # EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
+"""What Pillow raises for damaged files."""
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would refuse such photos; ours stands in decode()
+
+
+class Refused(ValueError):
+    """The file is whole, and its pixels are outside of what is accepted."""
 
 
 def decode(content: bytes, reduce: int = 0) -> Image.Image:
@@ -31,19 +60,24 @@ def decode(content: bytes, reduce: int = 0) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted")
-            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # orientation: turned by a quarter
-                width, height = height, width
+            check_size(width, height)
             if reduce:
                 image.draft(None, (reduce, reduce))  # at least that; does nothing to other formats
             image.load()
-            picture = to_rgb(ImageOps.exif_transpose(image))
+            # not ImageOps.exif_transpose, which writes the EXIF block anew and fails on a broken one
+            orientation = image.getexif().get(0x0112)
+            picture = to_rgb(image)
+    except Refused:
+        raise
     except UnidentifiedImageError:
-        what = "is not a picture" if content else "is empty"
-        raise ValueError(f"{what} ({', '.join(FORMATS)} are read)") from None
-    except (OSError, SyntaxError, EOFError, IndexError, TypeError, OverflowError) as error:
+        kinds = ", ".join(FORMATS)
+        raise ValueError(f"is not a picture ({kinds} are read)" if content else "is empty") from None
+    except UNREADABLE as error:
         raise ValueError(f"cannot be decoded: {error}") from error
+    if orientation in TURNS:
+        picture = picture.transpose(TURNS[orientation])
+        if orientation >= 5:
+            width, height = height, width
     short = min(width, height)
     if reduce and short > reduce:
         size = (round(width * reduce / short), round(height * reduce / short))
@@ -51,12 +85,21 @@ def decode(content: bytes, reduce: int = 0) -> Image.Image:
     return picture
 
 
+def check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Refused(f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise Refused(f"has {width} x {height} pixels; at most {MAX_ASPECT:,} : 1 is accepted")
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, in a mode of 16 or 32
-        grey = np.asarray(image).clip(0, 65535) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise Refused("has grey of 32 bits; expected 8 or 16 bits")
+        return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ValueError("has floating-point pixels; expected 8 or 16 bits")
+        raise Refused("has floating-point pixels; expected 8 or 16 bits")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))

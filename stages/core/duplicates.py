@@ -21,20 +21,21 @@ def look_alikes(looks: list[str], bits: int) -> Iterator[tuple[int, int, int]]:
         return
     indices = np.array(list(first.values()), dtype=np.int64)  # (N,)
     values = np.array([int(look, 16) for look in first], dtype=np.uint64)  # (N,)
-    seen = set()
-    edges = np.linspace(0, 64, bits + 2).astype(int)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        band = (values >> np.uint64(low)) & np.uint64(2 ** int(high - low) - 1)
+    edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
+    masks = [np.uint64(2**high - 2**low) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    for number, mask in enumerate(masks):
+        band = values & mask
         order = np.argsort(band, kind="stable")
         for bucket in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
             for position, one in enumerate(bucket[:-1]):
                 others = bucket[position + 1 :]
-                distances = np.bitwise_count(values[others] ^ values[one])
-                for near in np.flatnonzero(distances <= bits):
-                    pair = tuple(sorted((int(indices[one]), int(indices[others[near]]))))
-                    if pair not in seen:
-                        seen.add(pair)
-                        yield *pair, int(distances[near])
+                differing = values[others] ^ values[one]
+                distances = np.bitwise_count(differing)
+                near = distances <= bits
+                for earlier in masks[:number]:  # pairs that share one of these are found already
+                    near &= differing & earlier != 0
+                for at in np.flatnonzero(near):
+                    yield *sorted((int(indices[one]), int(indices[others[at]]))), int(distances[at])
 
 
 def components(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:

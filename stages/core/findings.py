@@ -7,15 +7,19 @@ from pathlib import Path
 
 from stages.core.duplicates import components, equal_pairs, look_alikes
 from stages.core.images import CheckedImage
-from stages.core.sources import FoundImage
+from stages.core.sources import SPLITS, FoundImage
 
 SHOWN = 10
+SMALL_CLASS = 20
+"""Pictures below which a class is called small: with the default fractions 4 of them are scored."""
 EXPLAINED = {
     "unreadable": "files cannot be used",
+    "stray": "pictures lie in no class folder",
     "label conflict": "pictures lie in more than one class",
-    "leak": "training pictures are in another split, too",
+    "leak": "pictures, or others of their group, are in a later split, too",
     "duplicate": "pictures are there twice in one class and split",
     "look-alike": "pictures look like another one",
+    "no picture": "other files lie in no class folder",
 }
 
 
@@ -26,7 +30,7 @@ class Finding:
     """A key of EXPLAINED."""
     reason: str
     excluded: bool
-    """Whether the picture cannot be used; duplicates and look-alikes can."""
+    """Whether the picture cannot be used; duplicates and look-alikes can, other files need not."""
     across: str = ""
     """What a look-alike crosses: class, split, or both as "class, split"."""
 
@@ -38,28 +42,43 @@ def examine(
     together: exact duplicates, look-alikes, groups.
 
     found and checked: in the same order. Of one picture in two classes no copy is trusted. Of a picture
-    that stands in training and in another split, the training copy is the finding.
+    that stands in two splits, or of a group that does, the copy in the earlier one is the finding. Of
+    the many that a picture may look like one is told, first of another class or split, then the nearest.
     """
-    findings = [
-        Finding(image.file, "unreadable", problem, True)
-        for image, check in zip(found, checked, strict=True)
-        if (problem := check.problem or name_problem(root, image.file))
-    ]
+    findings = []
     same: dict[str, list[int]] = defaultdict(list)
-    for index, check in enumerate(checked):
+    groups: dict[str, list[FoundImage]] = defaultdict(list)
+    for index, (image, check) in enumerate(zip(found, checked, strict=True)):
+        problem = check.problem or name_problem(root, image.file)
+        if not image.class_name:
+            findings.append(stray(image.file, problem))
+            continue
+        if problem:
+            findings.append(Finding(image.file, "unreadable", problem, True))
         if check.pixels:
             same[check.pixels].append(index)
+        if image.group:
+            groups[image.group].append(image)
     for indices in same.values():
         if len(indices) > 1:
             findings += exact_duplicates(root, [found[index] for index in indices])
+    for group, images in groups.items():
+        findings += leaks(root, images, f"a picture of its group {group!r}")
 
     together = [(one, other) for one, *others in same.values() for other in others]
     if near_duplicates:
         looks = {pixels: indices[0] for pixels, indices in same.items()}
         indices = list(looks.values())
-        for one, other, bits in look_alikes([checked[i].look for i in indices], near_duplicates):
+        pairs = look_alikes([checked[i].look for i in indices], near_duplicates)
+        told: dict[int, tuple[int, int, int]] = {}
+        for one, other, bits in pairs:
             one, other = indices[one], indices[other]
             together.append((one, other))
+            crossed = (found[one].class_name != found[other].class_name) + (
+                found[one].split != found[other].split
+            )
+            told[other] = min(told.get(other, (0, 65, 0)), (-crossed, bits, one))
+        for other, (_, bits, one) in told.items():
             findings.append(look_alike(root, found[one], found[other], bits))
     together += equal_pairs([image.group for image in found])
     of = components(len(found), together)
@@ -77,20 +96,33 @@ def exact_duplicates(root: Path, images: list[FoundImage]) -> list[Finding]:
     if len(classes) > 1:
         reason = f"the same picture is in the classes {', '.join(map(repr, classes))}"
         return [Finding(image.file, "label conflict", reason, True) for image in images]
-    findings = []
-    held_out = [image for image in images if image.split in ("val", "test")]
-    kept: dict[str | None, FoundImage] = {}
-    for image in images:
-        if image.split == "train" and held_out:
-            other = held_out[0]
-            reason = f"the same picture is in {other.split}: {shown_path(root, other.file)}"
-            findings.append(Finding(image.file, "leak", reason, True))
-        elif image.split in kept:
-            reason = f"the same picture as {shown_path(root, kept[image.split].file)}"
-            findings.append(Finding(image.file, "duplicate", reason, False))
-        else:
-            kept[image.split] = image
-    return findings
+    findings = leaks(root, images, "the same picture")
+    leaking = {finding.file for finding in findings}
+    kept, *others = [image for image in images if image.file not in leaking]
+    reason = f"the same picture as {shown_path(root, kept.file)}"
+    return findings + [Finding(image.file, "duplicate", reason, False) for image in others]
+
+
+def leaks(root: Path, images: list[FoundImage], shared: str) -> list[Finding]:
+    """Of what should be in one split, those in an earlier one than the last."""
+    last = max(images, key=split_order)
+    reason = f"{shared} is in {last.split}: {shown_path(root, last.file)}"
+    return [
+        Finding(image.file, "leak", reason, True)
+        for image in images
+        if split_order(image) < split_order(last)
+    ]
+
+
+def split_order(image: FoundImage) -> int:
+    return SPLITS.index(image.split or "train")
+
+
+def stray(file: Path, problem: str) -> Finding:
+    where = "lies above the class folders"
+    if problem:
+        return Finding(file, "no picture", f"{problem}, and {where}", False)
+    return Finding(file, "stray", f"{where} (dataset.class_level): move it into one or away", True)
 
 
 def look_alike(root: Path, one: FoundImage, other: FoundImage, bits: int) -> Finding:
@@ -111,6 +143,12 @@ def name_problem(root: Path, file: Path) -> str:
     except UnicodeEncodeError:
         return "its name is not UTF-8: rename it"
     return ""
+
+
+def usable(found: list[FoundImage], findings: list[Finding]) -> list[int]:
+    """The positions of the pictures that can be used."""
+    excluded = {finding.file for finding in findings if finding.excluded}
+    return [i for i, image in enumerate(found) if image.class_name and image.file not in excluded]
 
 
 def refuse(root: Path, num_images: int, findings: list[Finding]) -> None:

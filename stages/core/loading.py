@@ -45,8 +45,11 @@ class LoadPicture(BaseTransform):
         picture = self.store.get(sha256) if self.store and sha256 else None
         if picture is None:
             path = results["img_path"]
+            content = Path(path).read_bytes()
+            if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+                raise ValueError(f"{path} is another picture than the one listed: run `dvc repro`.")
             try:
-                rgb = decode(Path(path).read_bytes(), self.reduce)
+                rgb = decode(content, self.reduce)
             except ValueError as error:
                 raise ValueError(f"{path} {error}.") from error
             picture = np.asarray(rgb)[:, :, ::-1].copy()

@@ -6,6 +6,7 @@ to share between workers and runs: files appear whole, under their final name.
 """
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,13 +17,16 @@ from stages.core.decoding import RULE
 
 class PictureStore:
     def __init__(self, folder: Path, reduce: int, max_gb: float, writers: int = 1):
-        """reduce: the short side of the pictures. max_gb: when it is reached nothing more is kept.
+        """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other
+        sizes are removed; when it is reached, nothing more is kept.
 
-        writers: processes that fill it at the same time; each gets its share of the room.
+        writers: processes of this run that fill it at the same time; each gets its share of the room.
         """
         self.folder = folder / f"{reduce}-{RULE}"
-        used = sum(file.stat().st_size for file in folder.rglob("*.npy"))
-        self.room = (max_gb * 1e9 - used) / writers
+        if bytes_in(folder) > max_gb * 1e9 / 2:
+            for other in set(folder.iterdir()) - {self.folder}:
+                shutil.rmtree(other, ignore_errors=True)
+        self.room = (max_gb * 1e9 - bytes_in(folder)) / writers
 
     def get(self, sha256: str) -> np.ndarray | None:
         """(H, W, 3) uint8, or None when it is not kept."""
@@ -50,3 +54,13 @@ class PictureStore:
 
     def path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256}.npy"
+
+
+def bytes_in(folder: Path) -> int:
+    """What its files take on the disk; one that another run removes meanwhile is no error."""
+    used = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                used += os.stat(os.path.join(parent, name)).st_size
+    return used
