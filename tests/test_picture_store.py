@@ -83,11 +83,19 @@ def test_orientation_is_applied_to_reduced_pictures(tmp_path):
 
 
 def test_a_full_store_keeps_no_more_and_loses_nothing(tmp_path):
-    store = PictureStore(tmp_path, 10, max_gb=0.5e-6)  # 500 bytes
-    store.put("aa", np.zeros((10, 14, 3), np.uint8))  # 420
+    store = PictureStore(tmp_path, 10, max_gb=1.2e-6)  # 1200 bytes
+    store.put("aa", np.zeros((10, 14, 3), np.uint8))  # 548 in its file
     store.put("bb", np.zeros((10, 14, 3), np.uint8))
     assert store.get("aa") is not None and store.get("bb") is None
-    assert PictureStore(tmp_path, 10, max_gb=0.5e-6).room < 0
+
+
+def test_two_runs_with_two_writers_each_stay_within_the_disk_they_may_use(tmp_path):
+    runs = [PictureStore(tmp_path, 10, max_gb=50e-6, writers=2) for _ in range(4)]
+    for number in range(100):
+        for name, store in enumerate(runs):
+            store.put(f"{number:02d}{name}", np.zeros((10, 14, 3), np.uint8))
+    used = sum(file.stat().st_size for file in tmp_path.rglob("*.npy"))
+    assert 30_000 < used <= 50_000
 
 
 def test_pictures_of_another_size_make_room(tmp_path):

@@ -79,7 +79,9 @@ def test_the_checkpoint_holds_tensors_and_names_only(project):
 
 def test_mim_train_runs_the_rendered_config_and_gets_the_same_weights(tmp_path):
     """With the same memory format and, from this process, the same kernels."""
-    project = clone(tmp_path / "plain", **SMALL | {"train": SMALL["train"] | {"memory_format": "contiguous"}})
+    project = clone(
+        tmp_path / "plain", **SMALL | {"train": SMALL["train"] | {"memory_format": "contiguous"}}
+    )
     repro(project, "train")
     command = ["mim", "train", "mmpretrain", "configs/rendered.py", "--launcher", "none", "--gpus", "0"]
     run(project, *command, "--work-dir", ".work/mim")

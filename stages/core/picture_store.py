@@ -20,13 +20,15 @@ class PictureStore:
         """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other
         sizes are removed; when it is reached, nothing more is kept.
 
-        writers: processes of this run that fill it at the same time; each gets its share of the room.
+        writers: processes of this run that fill it at the same time. Each counts what is there, keeps
+        pictures in its share of half the room, and counts again, so that two runs have room for both.
         """
+        self.root, self.max_bytes, self.writers = folder, max_gb * 1e9, writers
         self.folder = folder / f"{reduce}-{RULE}"
         if bytes_in(folder) > max_gb * 1e9 / 2:
             for other in set(folder.iterdir()) - {self.folder}:
                 shutil.rmtree(other, ignore_errors=True)
-        self.room = (max_gb * 1e9 - bytes_in(folder)) / writers
+        self.room = self.counted_room()
 
     def get(self, sha256: str) -> np.ndarray | None:
         """(H, W, 3) uint8, or None when it is not kept."""
@@ -37,7 +39,10 @@ class PictureStore:
 
     def put(self, sha256: str, picture: np.ndarray) -> None:
         """Keep a picture; a full disk or a full store is no error, as it is only sooner with it."""
+        if 0 < self.room < picture.nbytes:
+            self.room = self.counted_room()
         if picture.nbytes > self.room:
+            self.room = 0
             return
         path = self.path(sha256)
         partial = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -45,12 +50,15 @@ class PictureStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 np.save(file, picture)
+                self.room -= file.tell()
             os.replace(partial, path)
-            self.room -= picture.nbytes
         except OSError:
             self.room = 0
             with suppress(OSError):
                 partial.unlink()
+
+    def counted_room(self) -> float:
+        return (self.max_bytes - bytes_in(self.root)) / (2 * self.writers)
 
     def path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256}.npy"
