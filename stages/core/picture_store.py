@@ -15,6 +15,10 @@ import numpy as np
 from stages.core.decoding import RULE
 
 
+HEADER = 128
+"""Bytes of a .npy file before the pixels."""
+
+
 class PictureStore:
     def __init__(self, folder: Path, reduce: int, max_gb: float, writers: int = 1):
         """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other
@@ -39,9 +43,10 @@ class PictureStore:
 
     def put(self, sha256: str, picture: np.ndarray) -> None:
         """Keep a picture; a full disk or a full store is no error, as it is only sooner with it."""
-        if 0 < self.room < picture.nbytes:
+        size = picture.nbytes + HEADER
+        if 0 < self.room < size:
             self.room = self.counted_room()
-        if picture.nbytes > self.room:
+        if size > self.room:
             self.room = 0
             return
         path = self.path(sha256)
@@ -50,8 +55,8 @@ class PictureStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 np.save(file, picture)
-                self.room -= file.tell()
             os.replace(partial, path)
+            self.room -= size
         except OSError:
             self.room = 0
             with suppress(OSError):
