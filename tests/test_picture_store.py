@@ -99,11 +99,12 @@ def test_two_runs_with_two_writers_each_stay_within_the_disk_they_may_use(tmp_pa
 
 
 def test_pictures_of_another_size_make_room(tmp_path):
-    PictureStore(tmp_path, 10, max_gb=1e-6).put("aa", np.zeros((10, 14, 3), np.uint8))  # 548 of 1000
-    store = PictureStore(tmp_path, 11, max_gb=1e-6)
+    for name in ("aa", "bb"):
+        PictureStore(tmp_path, 10, max_gb=1).put(name, np.zeros((10, 14, 3), np.uint8))  # 548 each
+    store = PictureStore(tmp_path, 11, max_gb=1.2e-6)
     store.put("aa", np.zeros((11, 14, 3), np.uint8))
     assert store.get("aa").shape == (11, 14, 3)
-    assert PictureStore(tmp_path, 11, max_gb=1e-6).get("aa") is not None
+    assert PictureStore(tmp_path, 11, max_gb=1.2e-6).get("aa") is not None
     assert PictureStore(tmp_path, 10, max_gb=1).get("aa") is None
 
 
