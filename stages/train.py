@@ -21,6 +21,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
+from stages.core.gpus import claim_gpus
 from stages.core.hooks import EpochLines, PretrainedWeights
 from stages.core.layout import Layout
 from stages.core.lists import read_list
@@ -33,6 +34,7 @@ from stages.core.runtime import machine_facts, place, use_device, use_kernels, u
 def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
+    claim_gpus(params.runtime, params.runtime.processes)
     if start_processes(params.runtime, "stages.train", root):
         return
     device = use_device(params.runtime.device)
