@@ -45,7 +45,9 @@ def main(root: Path = Path()) -> pd.DataFrame:
     table = pd.DataFrame(rows).set_index("experiment")
     scores = [name for name in (VAL, TEST) if name in table]
     params = [name for name in table if name not in scores and table[name].map(repr).nunique() > 1]
-    table = table[params + scores].sort_values(VAL, ascending=False, kind="stable")
+    table = (
+        table[params + scores].round({VAL: 2, TEST: 2}).sort_values(VAL, ascending=False, kind="stable")
+    )
     layout.experiments.parent.mkdir(parents=True, exist_ok=True)
     parallel_coordinates(table[[*params, VAL]]).savefig(layout.experiments, dpi=150)
     return table
@@ -62,7 +64,7 @@ def revisions(shown: list[dict]) -> list[tuple[str, dict]]:
             if (experiment["executor"] or {"state": "success"})["state"] == "success":
                 last = experiment["revs"][-1]
                 found.append((experiment["name"] or last["rev"][:7], last["data"]))
-    return found
+    return [(name, data) for name, data in found if data]  # none where a commit cannot be read
 
 
 def scored(root: Path, name: str, data: dict) -> dict | None:
@@ -159,5 +161,7 @@ if __name__ == "__main__":
         experiments = main()
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:  # dvc has said why
+        sys.exit(error.returncode)
     print(experiments.to_string(index_names=False))
     print(f"-> {Layout().experiments}")
