@@ -120,10 +120,11 @@ def parallel_coordinates(table: pd.DataFrame) -> Figure:
     plot = figure.subplots()
     axes = [scale(list(table[name])) for name in table]
     heights = np.array([positions for positions, _ in axes])  # (columns, rows)
-    for line in heights.T[::-1]:  # the best is drawn last, on top
-        plot.plot(line, color=colormaps["viridis_r"](line[-1]), linewidth=2, marker="o", markersize=4)
+    colours = colormaps["viridis_r"](0.2 + 0.8 * heights[-1])
+    for line, colour in zip(heights.T[::-1], colours[::-1], strict=True):  # the best last, on top
+        plot.plot(line, color=colour, linewidth=2, marker="o", markersize=4)
     for x, (name, (_, ticks)) in enumerate(zip(table, axes, strict=True)):
-        plot.axvline(x, color="0.6", linewidth=1, zorder=0)
+        plot.vlines(x, 0, 1, color="0.6", linewidth=1, zorder=0)
         plot.text(x, 1.07, name, ha="center", va="bottom", weight="bold", parse_math=False)
         for height, label in ticks.items():
             plot.text(x + 0.03, height, label, va="bottom", fontsize=8, parse_math=False)
@@ -147,10 +148,10 @@ def scale(values: list) -> tuple[list[float], dict[float, str]]:
         return [0.5] * len(values), {0.5: f"{low:.4g}"}
     logarithmic = low > 0 and high / low >= 10
     transform = np.log10 if logarithmic else np.asarray
-    marks = np.unique(numbers)
-    if len(marks) > 6:
-        marks = np.geomspace(low, high, 5) if logarithmic else np.linspace(low, high, 5)
     bottom, height = transform(low), transform(high) - transform(low)
+    marks = np.unique(numbers)
+    if (np.diff(transform(marks)) / height).min() < 0.04:  # labels would lie on each other
+        marks = np.geomspace(low, high, 5) if logarithmic else np.linspace(low, high, 5)
     places = (transform(marks) - bottom) / height
     labels = {float(place): f"{mark:.4g}" for place, mark in zip(places, marks, strict=True)}
     return ((transform(numbers) - bottom) / height).tolist(), labels
