@@ -1,9 +1,14 @@
+import os
 import warnings
 from pathlib import Path
 
 from stages.core.kernels import hold_kernels
 
 hold_kernels(Path("params.yaml"))  # here, as it must come before any stage imports torch
+
+# mmengine asks for CUDA when it is imported; with this, torch counts the GPUs without starting CUDA,
+# which would fix the GPUs of the process before it has claimed one (stages/core/gpus.py)
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 # mmcv-lite has no compiled operators and says so at each import; classification needs none
 warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")

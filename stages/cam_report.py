@@ -22,6 +22,7 @@ from tqdm import tqdm
 from stages.core.archives import ensure_images
 from stages.core.cam import grayscale_cams, last_spatial_layer, overlay
 from stages.core.checkpoint import load_classifier
+from stages.core.gpus import claim_gpus
 from stages.core.layout import Layout
 from stages.core.lists import write_text
 from stages.core.params import load_params
@@ -35,6 +36,7 @@ def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
     cam = params.cam
+    claim_gpus(params.runtime)
     device = use_device(params.runtime.device)
     predictions = read_predictions(layout.predictions)
     chosen = select(predictions, cam.select, cam.num_images)

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
 from stages.core.checkpoint import lay_out, load_exactly
+from stages.core.gpus import claim_gpus
 from stages.core.layout import Layout
 from stages.core.lists import read_list, write_text
 from stages.core.params import load_params
@@ -25,6 +26,7 @@ from stages.core.scoring import PredictionCollector, score_flips
 def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
+    claim_gpus(params.runtime)
     device = use_device(params.runtime.device)
     images = read_list(layout.test_list)
     ensure_images(root, [image.path for image in images])

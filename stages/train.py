@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
 from stages.core.checkpoint import lay_out
+from stages.core.gpus import claim_gpus
 from stages.core.hooks import EpochLines, PretrainedWeights
 from stages.core.layout import Layout
 from stages.core.lists import read_list
@@ -41,6 +42,7 @@ from stages.core.runtime import (
 def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
+    claim_gpus(params.runtime, params.runtime.processes)
     if start_processes(params.runtime, "stages.train", root):
         return
     device = use_device(params.runtime.device)

@@ -47,6 +47,8 @@ PATHS = {
     "predictions": "data/predictions/test.csv",
     # cam-report
     "cam_report": "metrics/cam_report",
+    # compare-experiments, git-ignored
+    "experiments": "dvc_plots/experiments.png",
     # use-preset
     "presets": "configs/presets",
     # derived and git-ignored, safe to delete

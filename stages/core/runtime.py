@@ -24,6 +24,7 @@ def use_device(device: str) -> str:
     """
     # cuBLAS needs it for deterministic results, and reads it when CUDA starts
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # from here on CUDA itself says if it works
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
