@@ -14,7 +14,6 @@ import numpy as np
 
 from stages.core.decoding import RULE
 
-
 HEADER = 128
 """Bytes of a .npy file before the pixels."""
 
