@@ -117,8 +117,8 @@ def test_rare_classes_can_be_repeated_or_weigh_more(tmp_path):
     seeded = cfg.train_dataloader.dataset
     assert (seeded.type, seeded.dataset.type) == ("SeededDataset", "ClassBalancedDataset")
     assert seeded.dataset.oversample_thr == 0.1 and seeded.dataset.dataset.metainfo.classes == FRUITS
-    assert cfg.custom_hooks[-1] == dict(type="BalancedLoss")
-    assert render(tmp_path).custom_hooks[-1].type == "TrainingHistory"
+    assert dict(type="BalancedLoss") in cfg.custom_hooks
+    assert dict(type="BalancedLoss") not in render(tmp_path).custom_hooks
 
 
 def test_source_none_loads_nothing(tmp_path):

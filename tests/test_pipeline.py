@@ -55,7 +55,8 @@ def test_the_metrics_are_what_the_rows_say(project):
     among5 = [row["label"] in [row[f"class_{k}"] for k in range(1, 6)] for row in predictions]
     assert results["top1"] == pytest.approx(100 * sum(right) / len(right), abs=1e-3)
     assert results["top5"] == pytest.approx(100 * sum(among5) / len(among5), abs=1e-3)
-    (epoch,) = rows(project / "metrics/training.csv")
+    fitted, epoch = rows(project / "metrics/training.csv")
+    assert (fitted["epoch"], fitted["lr"]) == ("0", "0.0")
     assert epoch["epoch"] == "1" and {"lr", "loss", "val_loss", "val_top1", "val_top5"} < set(epoch)
 
 

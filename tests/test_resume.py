@@ -200,6 +200,7 @@ def test_a_training_whose_result_could_not_be_written_is_not_repeated(uninterrup
 @pytest.mark.slow
 def test_a_changed_parameter_starts_over(project):
     process = training(project)
+    assert process.stdout.readline().startswith("head fitted")
     assert process.stdout.readline().startswith("epoch 1/4")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -213,6 +214,7 @@ def test_a_changed_parameter_starts_over(project):
 @pytest.mark.slow
 def test_ctrl_c_ends_it_without_a_traceback_and_says_how_to_go_on(project):
     process = training(project)
+    assert process.stdout.readline().startswith("head fitted")
     assert process.stdout.readline().startswith("epoch 1/4")
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stdout.read()
