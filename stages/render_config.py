@@ -29,6 +29,8 @@ def main(root: Path = Path()) -> None:
     cfg = finetune_config(base, pretrained, source, params, classes)
     write_text(layout.rendered_config, rendered_text(cfg))
 
+    if source["source"] == "none":
+        print("from scratch: everything is trained at once, with the statistics of each batch")
     optimizer = cfg.optim_wrapper.optimizer
     print(
         f"{source['model']}, {len(classes)} classes, {optimizer.type} lr {optimizer.lr:g}, "

@@ -121,8 +121,37 @@ def test_rare_classes_can_be_repeated_or_weigh_more(tmp_path):
     assert dict(type="BalancedLoss") not in render(tmp_path).custom_hooks
 
 
-def test_source_none_loads_nothing(tmp_path):
-    assert render(tmp_path, source="none").load_from is None
+def test_source_none_loads_nothing_and_builds_on_nothing(tmp_path):
+    cfg = render(tmp_path, source="none")
+    assert cfg.load_from is None
+    assert {"FittedHead", "PretrainedStatistics"} & {hook["type"] for hook in cfg.custom_hooks} == set()
+    with pytest.raises(ValueError, match="linear_probe, but weights.source is none"):
+        render(tmp_path, source="none", train={"strategy": "linear_probe"})
+
+
+@pytest.mark.parametrize(
+    ("train", "hooks", "epochs"),
+    [
+        ({"strategy": "finetune", "batch_norm": "batch"}, [], 8),
+        ({"strategy": "finetune", "batch_norm": "pretrained"}, ["PretrainedStatistics"], 8),
+        ({"strategy": "lp_ft", "batch_norm": "batch"}, ["FittedHead"], 8),
+        ({"strategy": "linear_probe", "batch_norm": "batch"}, ["FittedHead"], 0),
+        ({"ema": 0.1, "early_stopping": 2}, ["EMAHook", "EarlyStopping"], 8),
+    ],
+)
+def test_a_strategy_is_what_is_fitted_kept_and_trained(tmp_path, train, hooks, epochs):
+    off = {"strategy": "finetune", "batch_norm": "batch", "epochs": 8}
+    cfg = render(tmp_path, train=off | train)
+    assert [hook["type"] for hook in cfg.custom_hooks[2:]] == hooks
+    assert cfg.train_cfg.max_epochs == epochs
+
+
+@pytest.mark.parametrize(("size", "padded"), [(192, True), (224, None), (256, None)])
+def test_swin_pads_a_grid_that_is_smaller_than_its_window(tmp_path, size, padded):
+    cfg = render(
+        tmp_path, "swin_transformer/swin-tiny_16xb64_in1k", image={"size": size, "resize": size}
+    )
+    assert cfg.model.backbone.get("pad_small_map") is padded and cfg.model.backbone.img_size == size
 
 
 def test_a_network_with_position_embeddings_gets_the_picture_size(tmp_path):

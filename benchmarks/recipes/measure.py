@@ -32,6 +32,7 @@ SGD = {"optimizer": "sgd", "nesterov": True, "weight_decay": 1e-4}
 TUTORIAL = {
     "train": {
         "strategy": "finetune",
+        "batch_norm": "batch",
         "lr": 0.1,
         "nesterov": False,
         "schedule": "step",
@@ -41,8 +42,9 @@ TUTORIAL = {
     },
     "augment": {"crop_scale": [0.08, 1.0], "color_jitter": 0.0},
 }
-FINETUNE = {"train": {"strategy": "finetune"} | SGD}
-LP_FT = {"train": {"strategy": "lp_ft"} | SGD}
+FINETUNE = {"train": {"strategy": "finetune", "batch_norm": "batch"} | SGD}
+LP_FT = {"train": {"strategy": "lp_ft", "batch_norm": "batch"} | SGD}
+KEPT = {"train": {"strategy": "lp_ft", "batch_norm": "pretrained"} | SGD}
 
 
 def with_(base: dict, **sections) -> dict:
@@ -65,6 +67,10 @@ RECIPES = {
     "probe, then fine-tune, lr 0.01, EMA 0.02": with_(LP_FT, train={"ema": 0.02}),
     "probe, then fine-tune, lr 0.01, no smoothing": with_(LP_FT, train={"label_smoothing": 0.0}),
     "probe, then fine-tune, lr 0.01, head x10": with_(LP_FT, train={"head_lr_mult": 10.0}),
+    "fine-tune, statistics kept, lr 0.01": with_(KEPT, train={"strategy": "finetune"}),
+    "probe, then fine-tune, statistics kept, lr 0.003": with_(KEPT, train={"lr": 0.003}),
+    "probe, then fine-tune, statistics kept, lr 0.01": KEPT,
+    "probe, then fine-tune, statistics kept, lr 0.03": with_(KEPT, train={"lr": 0.03}),
     "probe, then fine-tune, AdamW 3e-4": with_(
         LP_FT, train={"optimizer": "adamw", "lr": 3e-4, "weight_decay": 0.05, "nesterov": False}
     ),

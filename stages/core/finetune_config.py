@@ -4,6 +4,7 @@ Later wins. Everything the MMPretrain tutorial edits by hand is computed here.
 """
 
 import copy
+import dataclasses
 
 from mmengine.config import Config, ConfigDict
 
@@ -76,7 +77,8 @@ def finetune_config(
     )
     set_schedule(cfg, params.train)
     set_balance(cfg, params.train)
-    set_strategy(cfg, params.train)
+    scratch = source["source"] == "none"
+    set_strategy(cfg, from_scratch(params.train) if scratch else params.train)
     return cfg
 
 
@@ -267,6 +269,16 @@ def set_balance(cfg: Config, train: TrainParams) -> None:
         cfg.custom_hooks.append(dict(type="BalancedLoss"))
 
 
+def from_scratch(train: TrainParams) -> TrainParams:
+    """Without pretrained weights there are no features to fit a head to, and no statistics to keep."""
+    if train.strategy == "linear_probe":
+        raise ValueError(
+            "params.yaml: train.strategy is linear_probe, but weights.source is none, and random features "
+            "say nothing. Set train.strategy to finetune, or another weights.source."
+        )
+    return dataclasses.replace(train, strategy="finetune", batch_norm="batch")
+
+
 def set_strategy(cfg: Config, train: TrainParams) -> None:
     """What is trained in which order, the average of the weights, and when to stop."""
     if train.strategy != "finetune":
@@ -277,6 +289,8 @@ def set_strategy(cfg: Config, train: TrainParams) -> None:
                 label_smoothing=train.label_smoothing,
             )
         )
+    if train.batch_norm == "pretrained":
+        cfg.custom_hooks.append(dict(type="PretrainedStatistics"))
     if train.strategy == "linear_probe":
         cfg.train_cfg.max_epochs = 0  # the fitted head is scored and kept
     if train.ema > 0:

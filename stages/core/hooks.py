@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from stages.core.checkpoint import bare, load_pretrained
@@ -31,6 +32,21 @@ class RepeatableRun(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed_all(derived_seed(self.seed, runner.iter, runner.rank))
+
+
+@HOOKS.register_module()
+class PretrainedStatistics(Hook):
+    """Batch normalisation keeps the mean and variance of pretraining; its scale and shift are trained.
+
+    With those of each batch, the features of other pictures than ImageNet's would change before anything
+    is learnt, and a head that was fitted to them would no longer fit.
+    """
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        if batch_idx == 0:  # mmengine puts the whole model into training mode at each epoch's start
+            for layer in bare(runner.model).modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
 
 
 class PretrainedWeights(Hook):

@@ -147,6 +147,7 @@ class AugmentParams:
 class TrainParams:
     strategy: Literal["finetune", "linear_probe", "lp_ft"]
     probe_weight_decay: float
+    batch_norm: Literal["pretrained", "batch"]
     epochs: int
     batch_size: int
     optimizer: Literal["sgd", "adamw"]
