@@ -29,6 +29,7 @@ from projects import copy_classes, copy_project, run, set_params  # noqa: E402
 RUNS = Path(__file__).with_name("runs.csv")
 COLUMNS = ["data", "recipe", "seed", "val_top1", "test_top1", "epochs", "seconds"]
 SGD = {"optimizer": "sgd", "nesterov": True, "weight_decay": 1e-4}
+ADAMW = {"optimizer": "adamw", "lr": 3e-4, "weight_decay": 0.05, "nesterov": False}
 TUTORIAL = {
     "train": {
         "strategy": "finetune",
@@ -68,12 +69,14 @@ RECIPES = {
     "probe, then fine-tune, lr 0.01, no smoothing": with_(LP_FT, train={"label_smoothing": 0.0}),
     "probe, then fine-tune, lr 0.01, head x10": with_(LP_FT, train={"head_lr_mult": 10.0}),
     "fine-tune, statistics kept, lr 0.01": with_(KEPT, train={"strategy": "finetune"}),
+    "probe, then fine-tune, statistics kept, lr 0.001": with_(KEPT, train={"lr": 0.001}),
+    "probe, then fine-tune, statistics kept, AdamW 3e-5": with_(KEPT, train=ADAMW | {"lr": 3e-5}),
+    "probe, then fine-tune, statistics kept, AdamW 1e-4": with_(KEPT, train=ADAMW | {"lr": 1e-4}),
+    "probe, then fine-tune, statistics kept, AdamW 3e-4": with_(KEPT, train=ADAMW),
     "probe, then fine-tune, statistics kept, lr 0.003": with_(KEPT, train={"lr": 0.003}),
     "probe, then fine-tune, statistics kept, lr 0.01": KEPT,
     "probe, then fine-tune, statistics kept, lr 0.03": with_(KEPT, train={"lr": 0.03}),
-    "probe, then fine-tune, AdamW 3e-4": with_(
-        LP_FT, train={"optimizer": "adamw", "lr": 3e-4, "weight_decay": 0.05, "nesterov": False}
-    ),
+    "probe, then fine-tune, AdamW 3e-4": with_(LP_FT, train=ADAMW),
 }
 
 

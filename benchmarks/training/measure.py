@@ -40,7 +40,12 @@ model = lay_out(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
 batch, size = cfg.train_dataloader.batch_size, cfg.test_pipeline[2].crop_size
 inputs = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
 samples = [DataSample().set_gt_label(index % model.head.num_classes) for index in range(batch)]
-optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+if any(hook["type"] == "PretrainedStatistics" for hook in cfg.custom_hooks):
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.eval()
+options = dict(cfg.optim_wrapper.optimizer)
+optimizer = getattr(torch.optim, options.pop("type"))(model.parameters(), **options)
 def step():
     loss = model(inputs, samples, mode="loss")["loss"]
     optimizer.zero_grad()
@@ -83,9 +88,11 @@ def main(arguments: argparse.Namespace) -> None:
         copy_project(project)
         image = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
         train = {"epochs": arguments.epochs, "batch_size": arguments.batch}
-        changes = {"image": image, "train": train | {"strategy": "finetune", "warmup_epochs": 1}}
+        changes = {"image": image, "train": train}
         if arguments.model:
             changes["weights"] = {"source": "none", "model": arguments.model}
+        if arguments.kernels:
+            changes["train"]["cpu_kernels"] = arguments.kernels
         set_params(project, changes)
         run(project, "make_sample", "fetch_weights", "prepare_dataset", "render_config")
         mim = ["mim", "train", "mmpretrain", "configs/rendered.py", "--launcher", "none", "--gpus", "0"]
@@ -133,6 +140,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--kernels", choices=["avx2", "native"], help="train.cpu_kernels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=["bare", "steps", "stage", "mim"])
     main(parser.parse_args())

@@ -273,8 +273,8 @@ def from_scratch(train: TrainParams) -> TrainParams:
     """Without pretrained weights there are no features to fit a head to, and no statistics to keep."""
     if train.strategy == "linear_probe":
         raise ValueError(
-            "params.yaml: train.strategy is linear_probe, but weights.source is none, and random features "
-            "say nothing. Set train.strategy to finetune, or another weights.source."
+            "params.yaml: train.strategy is linear_probe, but weights.source is none, and the features "
+            "of random weights say nothing. Set train.strategy to finetune, or another weights.source."
         )
     return dataclasses.replace(train, strategy="finetune", batch_norm="batch")
 
