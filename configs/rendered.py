@@ -15,6 +15,8 @@ cpu_kernels = 'avx2'
 custom_hooks = [
     dict(seed=0, threads=2, type='RepeatableRun'),
     dict(type='TrainingHistory'),
+    dict(label_smoothing=0.1, type='FittedHead', weight_decay=0.01),
+    dict(type='PretrainedStatistics'),
 ]
 custom_imports = dict(
     allow_failed_imports=False,
@@ -72,8 +74,7 @@ model = dict(
     train_cfg=None,
     type='ImageClassifier')
 optim_wrapper = dict(
-    optimizer=dict(
-        lr=0.01, momentum=0.9, nesterov=True, type='SGD', weight_decay=0.0001),
+    optimizer=dict(lr=0.0001, type='AdamW', weight_decay=0.05),
     paramwise_cfg=dict(custom_keys=dict({'head.': dict(lr_mult=1.0)})),
     type='OptimWrapper')
 param_scheduler = [
