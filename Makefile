@@ -20,7 +20,7 @@ check: environment  ## Fail when anything in Git is stale: parameters, code, dat
 verify: environment  ## Run the pipeline again from nothing and compare every output with dvc.lock
 	python -m stages.verify
 
-test: environment lint  ## Run every test that needs no GPU (about 20 minutes)
+test: environment lint  ## Run every test that needs no GPU (about 12 minutes on two cores)
 	python -m pytest -m "not gpu" --numprocesses 2 --dist loadscope
 
 test-fast: environment  ## Run the unit tests (seconds)
