@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from stages.core.layout import Layout
+from stages.core.reproduction import hashes
 
 VAL, TEST = "val top-1", "test top-1"
 
@@ -78,15 +79,19 @@ def scored(root: Path, name: str, data: dict) -> dict | None:
         for path in ("dvc.lock", layout.rendered_config, layout.history)
     )
     stages = YAML(typ="safe").load(lock or "stages: {}")["stages"]
-    train, evaluate = (stages.get(stage, {}) for stage in ("train", "evaluate"))
+    read, made, scored_of = (
+        hashes(stages, *entries)
+        for entries in (("train", "deps"), ("train", "outs"), ("evaluate", "deps"))
+    )
     if not rendered or not history:
         return None
-    if md5(train, "deps", layout.rendered_config) != hashlib.md5(rendered).hexdigest():
+    if read.get(layout.rendered_config.as_posix()) != hashlib.md5(rendered).hexdigest():
         return None
     epochs = csv.DictReader(history.decode().splitlines())
     row = {"experiment": name} | flat(data["params"]["params.yaml"]["data"])
     row[VAL] = max(float(epoch["val_top1"]) for epoch in epochs)
-    if md5(evaluate, "deps", layout.checkpoint) == md5(train, "outs", layout.checkpoint):
+    checkpoint = layout.checkpoint.as_posix()
+    if scored_of.get(checkpoint) == made.get(checkpoint):
         row[TEST] = data["metrics"][layout.evaluation.as_posix()]["data"]["top1"]
     return row
 
@@ -96,11 +101,6 @@ def committed(root: Path, revision: str, path: Path | str) -> bytes | None:
     command = ["git", "show", f"{revision}:{Path(path).as_posix()}"]
     done = subprocess.run(command, cwd=root, capture_output=True)
     return None if done.returncode else done.stdout
-
-
-def md5(stage: dict, section: str, path: Path) -> str | None:
-    """What dvc.lock says of a file of a stage."""
-    return {entry["path"]: entry["md5"] for entry in stage.get(section, [])}.get(path.as_posix())
 
 
 def flat(values: dict, prefix: str = "") -> dict:
