@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages.core.kernels import hold_kernels
 
-hold_kernels(Path("params.yaml"))  # here, as it must come before any stage imports torch
+hold_kernels(Path("params.yaml"))  # here, as it must come before torch computes anything
 
 # mmengine asks for CUDA when it is imported; with this, torch counts the GPUs without starting CUDA,
 # which would fix the GPUs of the process before it has claimed one (stages/core/gpus.py)

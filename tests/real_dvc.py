@@ -9,6 +9,8 @@ from pathlib import Path
 
 from conftest import REPO, write_params
 
+from stages.core.kernels import AVX2
+
 SMALL = {
     "sample": {"images_per_class": 8},
     "image": {"size": 32, "resize": 36},
@@ -42,7 +44,7 @@ def commit(folder: Path) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """This one with the tests' Python first, and nothing of DVC shared with other runs."""
+    """This one with the tests' Python first; nothing of DVC shared with other runs, no instructions chosen."""
     own = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONWARNINGS": "ignore",
@@ -50,8 +52,8 @@ def environment(folder: Path) -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site"),
     }
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PYTEST_", "GIT_"))}
-    return kept | own
+    foreign = ("DVC_", "PYTEST_", "GIT_", *AVX2)
+    return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | own
 
 
 def run(folder: Path, *command: str, expect: int = 0) -> str:

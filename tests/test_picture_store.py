@@ -67,11 +67,13 @@ def test_a_reduced_picture_is_the_picture_within_a_small_tolerance(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png"])
-def test_small_pictures_are_neither_scaled_nor_kept(tmp_path, kind):
+def test_small_pictures_are_not_scaled_and_kept_as_well(tmp_path, kind):
     path = picture(tmp_path / f"a.{kind}", size=(90, 60))
-    loaded = load(path, reduce=100, store=str(tmp_path / "store"), store_gb=1)
-    assert np.array_equal(loaded, load(path, reduce=0))
-    assert not list((tmp_path / "store").rglob("*.npy"))
+    plain, sha256 = load(path, reduce=0), sha256_of(path)
+    options = dict(reduce=100, store=str(tmp_path / "store"), store_gb=1)
+    first = load(path, **options)
+    path.unlink()
+    assert np.array_equal(plain, first) and np.array_equal(plain, load(path, sha256, **options))
 
 
 def test_orientation_is_applied_to_reduced_pictures(tmp_path):

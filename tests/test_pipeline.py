@@ -79,7 +79,7 @@ def test_the_checkpoint_holds_tensors_and_names_only(project):
 
 
 def test_mim_train_runs_the_rendered_config_and_gets_the_same_weights(tmp_path):
-    """With the same memory format and, from this process, the same kernels."""
+    """With the same memory format; the kernels are the config's, whatever its process was given."""
     project = clone(
         tmp_path / "plain", **SMALL | {"train": SMALL["train"] | {"memory_format": "contiguous"}}
     )

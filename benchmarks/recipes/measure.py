@@ -29,7 +29,7 @@ from projects import copy_classes, copy_project, run, set_params  # noqa: E402
 RUNS = Path(__file__).with_name("runs.csv")
 COLUMNS = ["data", "recipe", "seed", "val_top1", "test_top1", "epochs", "seconds"]
 SGD = {"optimizer": "sgd", "nesterov": True, "weight_decay": 1e-4}
-ADAMW = {"optimizer": "adamw", "lr": 3e-4, "weight_decay": 0.05, "nesterov": False}
+ADAMW = {"optimizer": "adamw", "lr": 1e-4, "weight_decay": 0.05, "nesterov": False}
 TUTORIAL = {
     "train": {
         "strategy": "finetune",
@@ -46,6 +46,7 @@ TUTORIAL = {
 FINETUNE = {"train": {"strategy": "finetune", "batch_norm": "batch"} | SGD}
 LP_FT = {"train": {"strategy": "lp_ft", "batch_norm": "batch"} | SGD}
 KEPT = {"train": {"strategy": "lp_ft", "batch_norm": "pretrained"} | SGD}
+DEFAULT = {"train": {"strategy": "lp_ft", "batch_norm": "pretrained"} | ADAMW}
 
 
 def with_(base: dict, **sections) -> dict:
@@ -56,27 +57,23 @@ RECIPES = {
     "tutorial (SGD 0.1 from the first step)": TUTORIAL,
     "linear probe": {"train": {"strategy": "linear_probe"}},
     "fine-tune, lr 0.01": FINETUNE,
-    "fine-tune, lr 0.03": with_(FINETUNE, train={"lr": 0.03}),
-    "probe, then fine-tune, lr 0.003": with_(LP_FT, train={"lr": 0.003}),
     "probe, then fine-tune, lr 0.01": LP_FT,
     "probe, then fine-tune, lr 0.03": with_(LP_FT, train={"lr": 0.03}),
-    "probe, then fine-tune, lr 0.01, TrivialAugment": with_(LP_FT, augment={"policy": "trivial"}),
-    "probe, then fine-tune, lr 0.01, RandAugment": with_(LP_FT, augment={"policy": "rand"}),
-    "probe, then fine-tune, lr 0.01, mixup 0.2": with_(LP_FT, augment={"mixup": 0.2}),
-    "probe, then fine-tune, lr 0.01, cutmix 1": with_(LP_FT, augment={"cutmix": 1.0}),
-    "probe, then fine-tune, lr 0.01, erase 0.25": with_(LP_FT, augment={"erase": 0.25}),
     "probe, then fine-tune, lr 0.01, EMA 0.02": with_(LP_FT, train={"ema": 0.02}),
-    "probe, then fine-tune, lr 0.01, no smoothing": with_(LP_FT, train={"label_smoothing": 0.0}),
-    "probe, then fine-tune, lr 0.01, head x10": with_(LP_FT, train={"head_lr_mult": 10.0}),
-    "fine-tune, statistics kept, lr 0.01": with_(KEPT, train={"strategy": "finetune"}),
     "probe, then fine-tune, statistics kept, lr 0.001": with_(KEPT, train={"lr": 0.001}),
-    "probe, then fine-tune, statistics kept, AdamW 3e-5": with_(KEPT, train=ADAMW | {"lr": 3e-5}),
-    "probe, then fine-tune, statistics kept, AdamW 1e-4": with_(KEPT, train=ADAMW | {"lr": 1e-4}),
-    "probe, then fine-tune, statistics kept, AdamW 3e-4": with_(KEPT, train=ADAMW),
-    "probe, then fine-tune, statistics kept, lr 0.003": with_(KEPT, train={"lr": 0.003}),
-    "probe, then fine-tune, statistics kept, lr 0.01": KEPT,
-    "probe, then fine-tune, statistics kept, lr 0.03": with_(KEPT, train={"lr": 0.03}),
-    "probe, then fine-tune, AdamW 3e-4": with_(LP_FT, train=ADAMW),
+    "default (statistics kept, AdamW 1e-4)": DEFAULT,
+    "default, but fine-tuned without a probe": with_(DEFAULT, train={"strategy": "finetune"}),
+    "default, but AdamW 3e-5": with_(DEFAULT, train={"lr": 3e-5}),
+    "default, but AdamW 3e-4": with_(DEFAULT, train={"lr": 3e-4}),
+    "default, but no smoothing": with_(DEFAULT, train={"label_smoothing": 0.0}),
+    "default, but crops of 8 to 100 %": with_(DEFAULT, augment={"crop_scale": [0.08, 1.0]}),
+    "default, but no colour changes": with_(DEFAULT, augment={"color_jitter": 0.0}),
+    "default and TrivialAugment": with_(DEFAULT, augment={"policy": "trivial"}),
+    "default and RandAugment": with_(DEFAULT, augment={"policy": "rand"}),
+    "default and erasing 0.25": with_(DEFAULT, augment={"erase": 0.25}),
+    "default and mixup 0.2": with_(DEFAULT, augment={"mixup": 0.2}),
+    "default and cutmix 1": with_(DEFAULT, augment={"cutmix": 1.0}),
+    "default and EMA 0.02": with_(DEFAULT, train={"ema": 0.02}),
 }
 
 

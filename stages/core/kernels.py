@@ -2,12 +2,12 @@
 
 ATen, oneDNN and MKL each look at the CPU and take its widest instructions, so the same run gives other
 bytes on another CPU. Held to AVX2, which every x86-64 CPU of the last ten years has, they give the same.
-They read these variables when torch is imported, so they are set before it (stages/__init__.py).
+They read these variables when they first compute, so they are set as soon as anything of this package is
+imported (stages/__init__.py), which the rendered config does for `mim train` too.
 """
 
 import os
 import platform
-import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -21,11 +21,11 @@ AVX2 = {
 
 
 def hold_kernels(path: Path) -> None:
-    """Set the variables as train.cpu_kernels of params.yaml asks, unless torch is there already.
+    """Set the variables as train.cpu_kernels of params.yaml asks.
 
     path: of params.yaml. What is wrong with params.yaml is left to its own reader to say.
     """
-    if "torch" in sys.modules or not is_x86():
+    if not is_x86():
         return
     try:
         kernels = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["train"]["cpu_kernels"]

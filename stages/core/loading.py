@@ -18,6 +18,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import DefaultSampler
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
+from torch.utils.data import get_worker_info
 
 from stages.core.decoding import decode
 from stages.core.lists import read_list
@@ -28,8 +29,8 @@ from stages.core.picture_store import PictureStore
 class LoadPicture(BaseTransform):
     """A file as (H, W, 3) uint8 BGR, which MMPretrain's transforms expect, by decoding.py's rule.
 
-    reduce: the short side that a larger picture is first reduced to, in pixels; 0 is off. Reduced
-    pictures are kept in the folder `store`, where one is given, up to `store_gb`: what comes from there
+    reduce: the short side that a larger picture is first reduced to, in pixels; 0 is off. What is then
+    seen is kept in the folder `store`, where one is given, up to `store_gb`: what comes from there
     is what decoding gives, only sooner. writers: processes that fill the store at the same time.
     """
 
@@ -53,7 +54,7 @@ class LoadPicture(BaseTransform):
             except ValueError as error:
                 raise ValueError(f"{path} {error}.") from error
             picture = np.asarray(rgb)[:, :, ::-1].copy()
-            if self.store and sha256 and min(rgb.size) == self.reduce:
+            if self.store and sha256:
                 self.store.put(sha256, picture)
         results["img"] = picture
         results["img_shape"] = results["ori_shape"] = picture.shape[:2]
@@ -145,9 +146,10 @@ def randomness(*numbers: int) -> Iterator[None]:
     """The global generators of Python, NumPy and torch (CPU) start from `numbers`; restored after.
 
     Without restoring, loading in the main process (no workers) would disturb what dropout and mixup
-    draw there.
+    draw there. In a loader worker there is nothing to restore.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    in_worker = get_worker_info() is not None
+    states = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())
     seed = derived_seed(*numbers)
     random.seed(seed)
     np.random.seed(seed)
@@ -155,6 +157,7 @@ def randomness(*numbers: int) -> Iterator[None]:
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        if states:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])

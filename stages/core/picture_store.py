@@ -1,4 +1,4 @@
-"""Reduced pictures on disk, so that a phone photo is decoded once and not in every epoch.
+"""Decoded, reduced pictures on disk, so that a photo is decoded once and not in every epoch.
 
 A file a picture, named by the content hash of the original, holding its pixels as they are: a changed
 picture has another name, and what is read is exactly what was decoded. Safe to delete at any time, and
