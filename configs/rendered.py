@@ -15,7 +15,7 @@ cpu_kernels = 'avx2'
 custom_hooks = [
     dict(seed=0, threads=2, type='RepeatableRun'),
     dict(type='TrainingHistory'),
-    dict(label_smoothing=0.1, type='FittedHead', weight_decay=0.01),
+    dict(label_smoothing=0.0, type='FittedHead', weight_decay=0.01),
     dict(type='PretrainedStatistics'),
 ]
 custom_imports = dict(
@@ -62,8 +62,7 @@ model = dict(
     backbone=dict(arch='b0', type='EfficientNetLite'),
     head=dict(
         in_channels=1280,
-        loss=dict(
-            label_smooth_val=0.1, mode='original', type='LabelSmoothLoss'),
+        loss=dict(loss_weight=1.0, type='CrossEntropyLoss', use_soft=False),
         num_classes=12,
         topk=(
             1,
@@ -74,7 +73,7 @@ model = dict(
     train_cfg=None,
     type='ImageClassifier')
 optim_wrapper = dict(
-    optimizer=dict(lr=0.0001, type='AdamW', weight_decay=0.05),
+    optimizer=dict(lr=0.0003, type='AdamW', weight_decay=0.05),
     paramwise_cfg=dict(custom_keys=dict({'head.': dict(lr_mult=1.0)})),
     type='OptimWrapper')
 param_scheduler = [

@@ -28,10 +28,11 @@ from projects import copy_classes, copy_project, run, set_params  # noqa: E402
 
 RUNS = Path(__file__).with_name("runs.csv")
 COLUMNS = ["data", "recipe", "seed", "val_top1", "test_top1", "epochs", "seconds"]
-SGD = {"optimizer": "sgd", "nesterov": True, "weight_decay": 1e-4}
+SGD = {"optimizer": "sgd", "lr": 0.01, "nesterov": True, "weight_decay": 1e-4}
 ADAMW = {"optimizer": "adamw", "lr": 1e-4, "weight_decay": 0.05, "nesterov": False}
 TUTORIAL = {
-    "train": {
+    "train": SGD
+    | {
         "strategy": "finetune",
         "batch_norm": "batch",
         "lr": 0.1,
@@ -56,24 +57,26 @@ def with_(base: dict, **sections) -> dict:
 RECIPES = {
     "tutorial (SGD 0.1 from the first step)": TUTORIAL,
     "linear probe": {"train": {"strategy": "linear_probe"}},
-    "fine-tune, lr 0.01": FINETUNE,
-    "probe, then fine-tune, lr 0.01": LP_FT,
-    "probe, then fine-tune, lr 0.03": with_(LP_FT, train={"lr": 0.03}),
-    "probe, then fine-tune, lr 0.01, EMA 0.02": with_(LP_FT, train={"ema": 0.02}),
-    "probe, then fine-tune, statistics kept, lr 0.001": with_(KEPT, train={"lr": 0.001}),
-    "default (statistics kept, AdamW 1e-4)": DEFAULT,
-    "default, but fine-tuned without a probe": with_(DEFAULT, train={"strategy": "finetune"}),
-    "default, but AdamW 3e-5": with_(DEFAULT, train={"lr": 3e-5}),
-    "default, but AdamW 3e-4": with_(DEFAULT, train={"lr": 3e-4}),
-    "default, but no smoothing": with_(DEFAULT, train={"label_smoothing": 0.0}),
-    "default, but crops of 8 to 100 %": with_(DEFAULT, augment={"crop_scale": [0.08, 1.0]}),
-    "default, but no colour changes": with_(DEFAULT, augment={"color_jitter": 0.0}),
-    "default and TrivialAugment": with_(DEFAULT, augment={"policy": "trivial"}),
-    "default and RandAugment": with_(DEFAULT, augment={"policy": "rand"}),
-    "default and erasing 0.25": with_(DEFAULT, augment={"erase": 0.25}),
-    "default and mixup 0.2": with_(DEFAULT, augment={"mixup": 0.2}),
-    "default and cutmix 1": with_(DEFAULT, augment={"cutmix": 1.0}),
-    "default and EMA 0.02": with_(DEFAULT, train={"ema": 0.02}),
+    "fine-tune, SGD 0.01": FINETUNE,
+    "probe, then fine-tune, SGD 0.01": LP_FT,
+    "probe, then fine-tune, SGD 0.03": with_(LP_FT, train={"lr": 0.03}),
+    "probe, then fine-tune, SGD 0.01, EMA 0.02": with_(LP_FT, train={"ema": 0.02}),
+    "statistics kept, SGD 0.001": with_(KEPT, train={"lr": 0.001}),
+    "statistics kept, AdamW 1e-4": DEFAULT,
+    "statistics kept, AdamW 1e-4, no probe": with_(DEFAULT, train={"strategy": "finetune"}),
+    "statistics kept, AdamW 3e-5": with_(DEFAULT, train={"lr": 3e-5}),
+    "statistics kept, AdamW 3e-4": with_(DEFAULT, train={"lr": 3e-4}),
+    "statistics kept, AdamW 1e-4, no smoothing": with_(DEFAULT, train={"label_smoothing": 0.0}),
+    "statistics kept, AdamW 3e-4, no smoothing": with_(
+        DEFAULT, train={"lr": 3e-4, "label_smoothing": 0.0}
+    ),
+    "statistics kept, AdamW 1e-4, crops of 8 to 100 %": with_(
+        DEFAULT, augment={"crop_scale": [0.08, 1.0]}
+    ),
+    "statistics kept, AdamW 1e-4, TrivialAugment": with_(DEFAULT, augment={"policy": "trivial"}),
+    "statistics kept, AdamW 1e-4, mixup 0.2": with_(DEFAULT, augment={"mixup": 0.2}),
+    "statistics kept, AdamW 1e-4, cutmix 1": with_(DEFAULT, augment={"cutmix": 1.0}),
+    "statistics kept, AdamW 1e-4, EMA 0.02": with_(DEFAULT, train={"ema": 0.02}),
 }
 
 

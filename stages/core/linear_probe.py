@@ -49,13 +49,12 @@ class FittedHead(Hook):
         loader = frozen_loader(runner)
         images = loader.dataset.load_data_list()
         pipeline = runner.cfg.val_dataloader.dataset.pipeline
-        key = features_key(model, layer, pipeline, images)
-        path = self.store / f"{key}.pth" if self.store else None
-        if path is not None and path.exists():
+        path = self.store and self.store / f"{features_key(model, layer, pipeline, images)}.pth"
+        if path and path.exists():
             features = torch.load(path, map_location="cpu", weights_only=True)["features"]
         else:
             features = compute_features(model, layer, loader)
-            if path is not None and runner.rank == 0:
+            if path and runner.rank == 0:
                 save_whole(path, {"features": features})
         labels = torch.tensor([image["gt_label"] for image in images])
         weight, bias, loss = fit_linear(
