@@ -28,8 +28,32 @@ from projects import copy_classes, copy_project, run, set_params  # noqa: E402
 
 RUNS = Path(__file__).with_name("runs.csv")
 COLUMNS = ["data", "recipe", "seed", "val_top1", "test_top1", "epochs", "seconds"]
+BASE = {
+    "train": {
+        "probe_weight_decay": 0.01,
+        "batch_size": 32,
+        "lr_batch_size": 32,
+        "head_lr_mult": 1.0,
+        "layer_decay": 1.0,
+        "momentum": 0.9,
+        "schedule": "cosine",
+        "warmup_epochs": 1,
+        "label_smoothing": 0.1,
+        "ema": 0.0,
+    },
+    "augment": {
+        "crop_scale": [0.4, 1.0],
+        "flip": 0.5,
+        "color_jitter": 0.2,
+        "policy": "none",
+        "erase": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    },
+}
+"""What a recipe does not say: not the defaults of params.yaml, which change with what is found here."""
 SGD = {"optimizer": "sgd", "lr": 0.01, "nesterov": True, "weight_decay": 1e-4}
-ADAMW = {"optimizer": "adamw", "lr": 1e-4, "weight_decay": 0.05, "nesterov": False}
+ADAMW = {"optimizer": "adamw", "lr": 1e-4, "nesterov": False, "weight_decay": 0.05}
 TUTORIAL = {
     "train": SGD
     | {
@@ -47,7 +71,7 @@ TUTORIAL = {
 FINETUNE = {"train": {"strategy": "finetune", "batch_norm": "batch"} | SGD}
 LP_FT = {"train": {"strategy": "lp_ft", "batch_norm": "batch"} | SGD}
 KEPT = {"train": {"strategy": "lp_ft", "batch_norm": "pretrained"} | SGD}
-DEFAULT = {"train": {"strategy": "lp_ft", "batch_norm": "pretrained"} | ADAMW}
+KEPT_ADAMW = {"train": {"strategy": "lp_ft", "batch_norm": "pretrained"} | ADAMW}
 
 
 def with_(base: dict, **sections) -> dict:
@@ -62,21 +86,21 @@ RECIPES = {
     "probe, then fine-tune, SGD 0.03": with_(LP_FT, train={"lr": 0.03}),
     "probe, then fine-tune, SGD 0.01, EMA 0.02": with_(LP_FT, train={"ema": 0.02}),
     "statistics kept, SGD 0.001": with_(KEPT, train={"lr": 0.001}),
-    "statistics kept, AdamW 1e-4": DEFAULT,
-    "statistics kept, AdamW 1e-4, no probe": with_(DEFAULT, train={"strategy": "finetune"}),
-    "statistics kept, AdamW 3e-5": with_(DEFAULT, train={"lr": 3e-5}),
-    "statistics kept, AdamW 3e-4": with_(DEFAULT, train={"lr": 3e-4}),
-    "statistics kept, AdamW 1e-4, no smoothing": with_(DEFAULT, train={"label_smoothing": 0.0}),
+    "statistics kept, AdamW 1e-4": KEPT_ADAMW,
+    "statistics kept, AdamW 1e-4, no probe": with_(KEPT_ADAMW, train={"strategy": "finetune"}),
+    "statistics kept, AdamW 3e-5": with_(KEPT_ADAMW, train={"lr": 3e-5}),
+    "statistics kept, AdamW 3e-4": with_(KEPT_ADAMW, train={"lr": 3e-4}),
+    "statistics kept, AdamW 1e-4, no smoothing": with_(KEPT_ADAMW, train={"label_smoothing": 0.0}),
     "statistics kept, AdamW 3e-4, no smoothing": with_(
-        DEFAULT, train={"lr": 3e-4, "label_smoothing": 0.0}
+        KEPT_ADAMW, train={"lr": 3e-4, "label_smoothing": 0.0}
     ),
     "statistics kept, AdamW 1e-4, crops of 8 to 100 %": with_(
-        DEFAULT, augment={"crop_scale": [0.08, 1.0]}
+        KEPT_ADAMW, augment={"crop_scale": [0.08, 1.0]}
     ),
-    "statistics kept, AdamW 1e-4, TrivialAugment": with_(DEFAULT, augment={"policy": "trivial"}),
-    "statistics kept, AdamW 1e-4, mixup 0.2": with_(DEFAULT, augment={"mixup": 0.2}),
-    "statistics kept, AdamW 1e-4, cutmix 1": with_(DEFAULT, augment={"cutmix": 1.0}),
-    "statistics kept, AdamW 1e-4, EMA 0.02": with_(DEFAULT, train={"ema": 0.02}),
+    "statistics kept, AdamW 1e-4, TrivialAugment": with_(KEPT_ADAMW, augment={"policy": "trivial"}),
+    "statistics kept, AdamW 1e-4, mixup 0.2": with_(KEPT_ADAMW, augment={"mixup": 0.2}),
+    "statistics kept, AdamW 1e-4, cutmix 1": with_(KEPT_ADAMW, augment={"cutmix": 1.0}),
+    "statistics kept, AdamW 1e-4, EMA 0.02": with_(KEPT_ADAMW, train={"ema": 0.02}),
 }
 
 
@@ -92,6 +116,7 @@ def main(data: str, arguments: argparse.Namespace) -> None:
         size = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
         train = {"epochs": arguments.epochs, "threads": arguments.threads}
         common = {"image": size, "train": train, "dataset": dataset}
+        set_params(project, BASE)
         set_params(project, common)
         run(project, "make_sample", "fetch_weights", "prepare_dataset")
         if arguments.scenes:

@@ -38,7 +38,7 @@ def main(pairs: int) -> None:
 
     register_all_modules()
     model = lay_out(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
-    if cfg.custom_hooks[-1].type == "PretrainedStatistics":
+    if any(hook.type == "PretrainedStatistics" for hook in cfg.custom_hooks):
         for layer in model.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.eval()
