@@ -34,7 +34,7 @@ train_pipeline = [
         backend='pillow',
         interpolation='bicubic'),
     dict(type='RandomFlip', prob=None, direction='horizontal'),
-    dict(type='ColorJitter', brightness=None, contrast=None, saturation=None),
+    dict(type='ColorMatrixJitter', brightness=None, contrast=None, saturation=None),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
@@ -108,6 +108,7 @@ test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=None,
+    clip_grad=None,
     paramwise_cfg=dict(custom_keys={'head.': dict(lr_mult=None)}))
 # lr is written for one process; mmengine multiplies it by the number of processes
 auto_scale_lr = dict(enable=True, base_batch_size=None)

@@ -73,7 +73,8 @@ model = dict(
     train_cfg=None,
     type='ImageClassifier')
 optim_wrapper = dict(
-    optimizer=dict(lr=0.0003, type='AdamW', weight_decay=0.05),
+    clip_grad=None,
+    optimizer=dict(fused=True, lr=0.0003, type='AdamW', weight_decay=0.05),
     paramwise_cfg=dict(custom_keys=dict({'head.': dict(lr_mult=1.0)})),
     type='OptimWrapper')
 param_scheduler = [
@@ -206,7 +207,7 @@ train_dataloader = dict(
                     brightness=0.2,
                     contrast=0.2,
                     saturation=0.2,
-                    type='ColorJitter'),
+                    type='ColorMatrixJitter'),
                 dict(type='PackInputs'),
             ],
             type='ListedImages'),
@@ -229,7 +230,9 @@ train_pipeline = [
         scale=128,
         type='RandomResizedCrop'),
     dict(direction='horizontal', prob=0.5, type='RandomFlip'),
-    dict(brightness=0.2, contrast=0.2, saturation=0.2, type='ColorJitter'),
+    dict(
+        brightness=0.2, contrast=0.2, saturation=0.2,
+        type='ColorMatrixJitter'),
     dict(type='PackInputs'),
 ]
 val_cfg = dict()

@@ -30,6 +30,7 @@ from stages.core.params import load_params
 from stages.core.processes import rank, start_processes, use_processes
 from stages.core.resume import GoOn, RunState, SaveEpochs, best_row, forget_old_runs, run_folder
 from stages.core.runtime import (
+    keep_freed_memory,
     machine_facts,
     place,
     read_config,
@@ -51,6 +52,7 @@ def main(root: Path = Path()) -> None:
 
     cfg = place(read_config(layout.rendered_config), root, params.runtime)
     use_kernels(cfg, device)
+    keep_freed_memory()
     use_precision(cfg, device)
     use_processes(cfg, params.runtime, device)
     inputs = [layout.rendered_config, layout.pretrained, layout.train_list, layout.val_list]

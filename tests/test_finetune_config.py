@@ -59,7 +59,7 @@ def test_the_tutorials_recipe_comes_out_number_for_number(tmp_path):
     source = {"source": "mim", "model": "resnet18_8xb32_in1k"}
     cfg = finetune_config(BASE, pretrained, source, params, [f"c{n}" for n in range(30)])
     assert cfg.optim_wrapper.optimizer == dict(
-        type="SGD", lr=0.1, momentum=0.9, weight_decay=0.0001, nesterov=False
+        type="SGD", lr=0.1, momentum=0.9, weight_decay=0.0001, nesterov=False, fused=True
     )
     (steps,) = cfg.param_scheduler
     assert (steps.type, steps.milestones, steps.gamma) == ("MultiStepLR", [30, 60, 90], 0.1)
@@ -144,6 +144,11 @@ def test_a_strategy_is_what_is_fitted_kept_and_trained(tmp_path, train, hooks, e
     cfg = render(tmp_path, train=off | train)
     assert [hook["type"] for hook in cfg.custom_hooks[2:]] == hooks
     assert cfg.train_cfg.max_epochs == epochs
+
+
+def test_the_gradient_is_cut_to_a_norm_or_left_alone(tmp_path):
+    assert render(tmp_path, train={"clip_grad": 1.0}).optim_wrapper.clip_grad == dict(max_norm=1.0)
+    assert render(tmp_path, train={"clip_grad": 0.0}).optim_wrapper.clip_grad is None
 
 
 @pytest.mark.parametrize(("size", "padded"), [(192, True), (224, None), (256, None)])

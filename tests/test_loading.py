@@ -1,18 +1,29 @@
 """A sample's randomness comes from seed, epoch and index: no loader worker changes it."""
 
 import hashlib
+import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import REPO, picture
 from mmengine.registry import DefaultScope
+from mmpretrain.datasets.transforms import ColorJitter
 from torch.utils.data import DataLoader
 
 from stages.core.hooks import balanced_weights
 from stages.core.lists import ListedImage, write_list
-from stages.core.loading import EpochSampler, ListedImages, SeededDataset, derived_seed, randomness
+from stages.core.loading import (
+    ColorMatrixJitter,
+    EpochSampler,
+    ListedImages,
+    SeededDataset,
+    derived_seed,
+    randomness,
+)
 
 
 class Drawn:
@@ -133,3 +144,51 @@ def test_a_last_picture_alone_gets_the_first_beside_it(pictures, batch_size, bat
     assert set(flat) == set(range(pictures))
     if len(flat) > pictures:
         assert flat[-1] == flat[0]
+
+
+def shades() -> np.ndarray:
+    """(64, 64, 3) uint8 of colours that no jitter of a fifth drives out of 0 to 255."""
+    ramp = np.linspace(60, 150, 64)
+    channels = [ramp[:, None] + 0 * ramp, ramp + 0 * ramp[:, None], (ramp[:, None] + ramp) / 2]
+    return np.stack(channels, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_colours_change_as_by_mmpretrains_jitter(seed):
+    """But for the roundings: Pillow rounds down, each of three times."""
+    strengths = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
+    drawn = []
+    for jitter in (ColorJitter(**strengths), ColorMatrixJitter(**strengths)):
+        np.random.seed(seed)
+        drawn.append(jitter({"img": shades()})["img"].astype(int))
+    assert -1 <= (drawn[1] - drawn[0]).min() <= (drawn[1] - drawn[0]).max() <= 3
+    assert np.abs(drawn[1] - shades()).max() > 3
+
+
+def test_no_strength_leaves_the_colours_alone():
+    assert np.array_equal(ColorMatrixJitter()({"img": shades()})["img"], shades())
+
+
+JITTER = """
+import hashlib, numpy as np
+from stages.core.loading import ColorMatrixJitter
+np.random.seed(0)
+digest = hashlib.sha256()
+for side in range(20, 120):
+    picture = np.random.randint(0, 256, (side, side + 7, 3), dtype=np.uint8)
+    digest.update(ColorMatrixJitter(0.4, 0.4, 0.4)({"img": picture})["img"].tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_a_cpu_without_vector_instructions_gives_the_same_colours():
+    def digest(disabled: str) -> str:
+        own = os.environ | {"PYTHONPATH": str(REPO), "OPENCV_CPU_DISABLE": disabled}
+        done = subprocess.run(
+            [sys.executable, "-c", JITTER], env=own, capture_output=True, text=True, check=True
+        )
+        assert "unknown" not in done.stderr
+        return done.stdout
+
+    assert digest("AVX512-SKX,AVX2,FMA3,FP16,AVX,SSE4.2,SSE4.1") == digest("")

@@ -36,6 +36,7 @@ BASE = {
         "head_lr_mult": 1.0,
         "layer_decay": 1.0,
         "momentum": 0.9,
+        "clip_grad": 0.0,
         "schedule": "cosine",
         "warmup_epochs": 1,
         "label_smoothing": 0.1,
@@ -93,6 +94,12 @@ RECIPES = {
     "statistics kept, AdamW 1e-4, no smoothing": with_(KEPT_ADAMW, train={"label_smoothing": 0.0}),
     "statistics kept, AdamW 3e-4, no smoothing": with_(
         KEPT_ADAMW, train={"lr": 3e-4, "label_smoothing": 0.0}
+    ),
+    "statistics kept, AdamW 3e-4, no smoothing, batches of 16": with_(
+        KEPT_ADAMW, train={"lr": 6e-4, "label_smoothing": 0.0, "batch_size": 16}
+    ),
+    "statistics kept, SGD 0.02, gradient cut to 1, no smoothing, batches of 16": with_(
+        KEPT, train={"lr": 0.04, "clip_grad": 1.0, "label_smoothing": 0.0, "batch_size": 16}
     ),
     "statistics kept, AdamW 1e-4, crops of 8 to 100 %": with_(
         KEPT_ADAMW, augment={"crop_scale": [0.08, 1.0]}

@@ -17,8 +17,10 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
 
 import torch  # noqa: E402
+from bare import network  # noqa: E402
 from mmengine.optim import build_optim_wrapper  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
+from mmpretrain.utils import register_all_modules  # noqa: E402
 
 from stages.core.layout import Layout  # noqa: E402
 from stages.core.params import load_params  # noqa: E402
@@ -31,17 +33,8 @@ def main(pairs: int) -> None:
     use_kernels(cfg, "cpu")
     torch.use_deterministic_algorithms(True)
 
-    from mmpretrain import get_model
-    from mmpretrain.utils import register_all_modules
-
-    from stages.core.checkpoint import lay_out
-
     register_all_modules()
-    model = lay_out(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
-    if any(hook.type == "PretrainedStatistics" for hook in cfg.custom_hooks):
-        for layer in model.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.eval()
+    model = network(cfg)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     batch = next(iter(loader))

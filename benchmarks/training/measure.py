@@ -22,64 +22,11 @@ import tempfile
 import time
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[1]
 sys.path.insert(0, str(REPO / "benchmarks"))
 
 from projects import copy_project, run, set_params  # noqa: E402
-
-BARE = """
-import stages, time, torch
-from pathlib import Path
-from mmpretrain import get_model
-from mmpretrain.structures import DataSample
-from stages.core.checkpoint import lay_out
-from stages.core.runtime import read_config, use_kernels
-cfg = read_config(Path("configs/rendered.py"))
-use_kernels(cfg, "cpu")
-model = lay_out(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
-batch, size = cfg.train_dataloader.batch_size, cfg.test_pipeline[2].crop_size
-inputs = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
-samples = [DataSample().set_gt_label(index % model.head.num_classes) for index in range(batch)]
-if any(hook["type"] == "PretrainedStatistics" for hook in cfg.custom_hooks):
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.eval()
-options = dict(cfg.optim_wrapper.optimizer)
-optimizer = getattr(torch.optim, options.pop("type"))(model.parameters(), **options)
-def step():
-    loss = model(inputs, samples, mode="loss")["loss"]
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-for _ in range(3):
-    step()
-steps = max(5, 600 // batch)
-start = time.perf_counter()
-for _ in range(steps):
-    step()
-print("pictures a second:", steps * batch / (time.perf_counter() - start))
-"""
-
-STEPS = """
-import stages, time
-from pathlib import Path
-import stages.train
-class Clock(stages.train.EpochLines):
-    epochs = []
-    def before_train_epoch(self, runner):
-        super().before_train_epoch(runner)
-        self.start, self.pictures = time.perf_counter(), 0
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        self.pictures += len(data_batch["data_samples"])
-    def after_train_epoch(self, runner):
-        super().after_train_epoch(runner)
-        self.epochs.append(self.pictures / (time.perf_counter() - self.start))
-stages.train.EpochLines = Clock
-stages.train.main()
-later = sorted(Clock.epochs[1:])
-print("pictures a second:", later[len(later) // 2])
-"""
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -97,8 +44,8 @@ def main(arguments: argparse.Namespace) -> None:
         run(project, "make_sample", "fetch_weights", "prepare_dataset", "render_config")
         mim = ["mim", "train", "mmpretrain", "configs/rendered.py", "--launcher", "none", "--gpus", "0"]
         commands = {
-            "bare": [sys.executable, "-c", BARE],
-            "steps": [sys.executable, "-c", STEPS],
+            "bare": [sys.executable, str(HERE / "bare.py")],
+            "steps": [sys.executable, str(HERE / "steps.py")],
             "stage": [sys.executable, "-m", "stages.train"],
             "mim": [*mim, "--work-dir", ".work/mim"],
         }

@@ -158,6 +158,7 @@ class TrainParams:
     momentum: float
     nesterov: bool
     weight_decay: float
+    clip_grad: float
     schedule: Literal["cosine", "step"]
     warmup_epochs: int
     milestones: list[int]
@@ -182,7 +183,13 @@ class TrainParams:
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name in ("lr", "head_lr_mult", "gamma"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("weight_decay", "probe_weight_decay", "warmup_epochs", "early_stopping"):
+        for name in (
+            "weight_decay",
+            "probe_weight_decay",
+            "clip_grad",
+            "warmup_epochs",
+            "early_stopping",
+        ):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(
             0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "more than 0, at most 1 (off)"

@@ -1,6 +1,8 @@
 """What this machine offers: its device and precision, its loader workers, where its files are."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +47,21 @@ def use_kernels(cfg: Config, device: str) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
     if device == "cpu":
         check_kernels(cfg.cpu_kernels)
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed tensors for the next ones, instead of giving it back.
+
+    A step's large tensors come from the system anew otherwise, which clears each page of them first.
+    Does nothing with another C library.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def read_config(path: Path) -> Config:
