@@ -9,7 +9,7 @@ import sys
 # so that custom_imports finds stages/ from wherever this file is opened
 sys.path.insert(0, r'{{ fileDirname }}/..')
 
-auto_scale_lr = dict(base_batch_size=32, enable=True)
+auto_scale_lr = dict(base_batch_size=16, enable=True)
 compiled = dict(cpu=False, cuda=False)
 cpu_kernels = 'avx2'
 custom_hooks = [
@@ -73,8 +73,14 @@ model = dict(
     train_cfg=None,
     type='ImageClassifier')
 optim_wrapper = dict(
-    clip_grad=None,
-    optimizer=dict(fused=True, lr=0.0003, type='AdamW', weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    optimizer=dict(
+        fused=True,
+        lr=0.02,
+        momentum=0.9,
+        nesterov=True,
+        type='SGD',
+        weight_decay=0.0001),
     paramwise_cfg=dict(custom_keys=dict({'head.': dict(lr_mult=1.0)})),
     type='OptimWrapper')
 param_scheduler = [
@@ -99,7 +105,7 @@ randomness = dict(deterministic=True, seed=0)
 resume = False
 test_cfg = dict()
 test_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         ann_file='data/dataset/test.txt',
@@ -171,7 +177,7 @@ test_pipeline = [
 ]
 train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         dataset=dict(
@@ -217,7 +223,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     pin_memory=False,
-    sampler=dict(batch_size=32, shuffle=True, type='EpochSampler'))
+    sampler=dict(batch_size=16, shuffle=True, type='EpochSampler'))
 train_pipeline = [
     dict(reduce=256, type='LoadPicture'),
     dict(
@@ -237,7 +243,7 @@ train_pipeline = [
 ]
 val_cfg = dict()
 val_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         ann_file='data/dataset/val.txt',

@@ -81,6 +81,8 @@ class ColorMatrixJitter(ColorJitter):
     def transform(self, results: dict) -> dict:
         picture = results["img"]
         order, brightness, contrast, saturation, _ = self._rand_params()
+        if brightness is contrast is saturation is None:
+            return results
         mean = np.array([*cv2.mean(picture)[:3], 1.0])
         total = np.eye(3, 4)  # linear part and offset
         for change in order:
