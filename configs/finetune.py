@@ -33,7 +33,7 @@ train_pipeline = [
         crop_ratio_range=None,
         backend='pillow',
         interpolation='bicubic'),
-    dict(type='RandomFlip', prob=None, direction='horizontal'),
+    dict(type='ContiguousFlip', prob=None, direction='horizontal'),
     dict(type='ColorMatrixJitter', brightness=None, contrast=None, saturation=None),
     dict(type='PackInputs'),
 ]

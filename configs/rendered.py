@@ -208,7 +208,7 @@ train_dataloader = dict(
                     interpolation='bicubic',
                     scale=128,
                     type='RandomResizedCrop'),
-                dict(direction='horizontal', prob=0.5, type='RandomFlip'),
+                dict(direction='horizontal', prob=0.5, type='ContiguousFlip'),
                 dict(
                     brightness=0.2,
                     contrast=0.2,
@@ -235,7 +235,7 @@ train_pipeline = [
         interpolation='bicubic',
         scale=128,
         type='RandomResizedCrop'),
-    dict(direction='horizontal', prob=0.5, type='RandomFlip'),
+    dict(direction='horizontal', prob=0.5, type='ContiguousFlip'),
     dict(
         brightness=0.2, contrast=0.2, saturation=0.2,
         type='ColorMatrixJitter'),

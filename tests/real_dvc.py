@@ -56,12 +56,12 @@ def environment(folder: Path) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | own
 
 
-def run(folder: Path, *command: str, expect: int = 0) -> str:
-    """The output of a command; an unexpected exit code is shown with it."""
+def run(folder: Path, *command: str, expect: int = 0, **variables: str) -> str:
+    """The output of a command with these environment variables; an unexpected exit code is shown with it."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder) | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -71,8 +71,8 @@ def run(folder: Path, *command: str, expect: int = 0) -> str:
     return done.stdout
 
 
-def python(folder: Path, *arguments: str, expect: int = 0) -> str:
-    return run(folder, sys.executable, *arguments, expect=expect)
+def python(folder: Path, *arguments: str, expect: int = 0, **variables: str) -> str:
+    return run(folder, sys.executable, *arguments, expect=expect, **variables)
 
 
 def repro(folder: Path, *arguments: str, expect: int = 0) -> str:

@@ -69,7 +69,7 @@ def test_the_tutorials_recipe_comes_out_number_for_number(tmp_path):
     assert [t.type for t in cfg.train_pipeline][:3] == [
         "LoadPicture",
         "RandomResizedCrop",
-        "RandomFlip",
+        "ContiguousFlip",
     ]
     assert cfg.train_pipeline[1].scale == 224 and cfg.test_pipeline[1].scale == 256
 

@@ -2,13 +2,11 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import REPO, write_params
-from real_dvc import SMALL, clone, environment, python
+from real_dvc import SMALL, clone, python
 
 from stages.core.kernels import AVX2, check_kernels, hold_kernels, is_x86
 
@@ -23,16 +21,7 @@ def variables(folder: Path, first: str = "stages, torch", **given: str) -> str:
     ask = f"import os, {first}; " + (
         f"print([os.environ.get(name) for name in {list(AVX2)}], torch.backends.cpu.get_cpu_capability())"
     )
-    own = {name: value for name, value in os.environ.items() if name not in AVX2}
-    done = subprocess.run(
-        [sys.executable, "-c", ask],
-        cwd=folder,
-        env=own | {"PYTHONPATH": str(REPO)} | given,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
+    return python(folder, "-c", ask, PYTHONPATH=str(REPO), **given).strip()
 
 
 @pytest.mark.slow
@@ -74,14 +63,7 @@ def test_a_process_that_computes_otherwise_is_refused(monkeypatch):
 
 
 def trained(folder: Path, **given: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.train"],
-        cwd=folder,
-        env=environment(folder) | given,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    python(folder, "-m", "stages.train", **given)
     return hashlib.sha256((folder / "data/checkpoints/best.pth").read_bytes()).hexdigest()
 
 

@@ -1,23 +1,23 @@
 """A sample's randomness comes from seed, epoch and index: no loader worker changes it."""
 
 import hashlib
-import os
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from conftest import REPO, picture
+from mmcv.transforms import RandomFlip
 from mmengine.registry import DefaultScope
 from mmpretrain.datasets.transforms import ColorJitter
+from real_dvc import python
 from torch.utils.data import DataLoader
 
 from stages.core.hooks import balanced_weights
 from stages.core.lists import ListedImage, write_list
 from stages.core.loading import (
     ColorMatrixJitter,
+    ContiguousFlip,
     EpochSampler,
     ListedImages,
     SeededDataset,
@@ -165,6 +165,14 @@ def test_colours_change_as_by_mmpretrains_jitter(seed):
     assert np.abs(drawn[1] - shades()).max() > 3
 
 
+def test_a_picture_is_mirrored_as_by_mmcv_and_lies_in_order():
+    for transform in (RandomFlip, ContiguousFlip):
+        for probability in (0.0, 1.0):
+            flipped = transform(prob=probability)({"img": shades()})["img"]
+            assert np.array_equal(flipped, shades()[:, ::-1] if probability else shades())
+    assert flipped.flags.c_contiguous
+
+
 def test_no_strength_leaves_the_colours_alone():
     assert np.array_equal(ColorMatrixJitter()({"img": shades()})["img"], shades())
 
@@ -184,11 +192,8 @@ print(digest.hexdigest())
 @pytest.mark.slow
 def test_a_cpu_without_vector_instructions_gives_the_same_colours():
     def digest(disabled: str) -> str:
-        own = os.environ | {"PYTHONPATH": str(REPO), "OPENCV_CPU_DISABLE": disabled}
-        done = subprocess.run(
-            [sys.executable, "-c", JITTER], env=own, capture_output=True, text=True, check=True
-        )
-        assert "unknown" not in done.stderr
-        return done.stdout
+        printed = python(REPO, "-c", JITTER, OPENCV_CPU_DISABLE=disabled)
+        assert "unknown" not in printed
+        return printed.split()[-1]
 
     assert digest("AVX512-SKX,AVX2,FMA3,FP16,AVX,SSE4.2,SSE4.1") == digest("")

@@ -1,10 +1,10 @@
 """What a stage does to its process does what it says."""
 
-import subprocess
 import sys
 
 import pytest
 from conftest import REPO
+from real_dvc import python
 
 FAULTS = """
 import resource, sys, torch
@@ -25,8 +25,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_the_memory_of_a_freed_tensor_serves_the_next_one():
     def faults(word: str) -> int:
-        command = [sys.executable, "-c", FAULTS, word]
-        done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True)
-        return int(done.stdout)
+        return int(python(REPO, "-c", FAULTS, word))
 
     assert 2 * faults("keep") < faults("leave")

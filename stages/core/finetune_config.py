@@ -148,7 +148,7 @@ def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> No
         "LoadPicture.reduce": image.reduce,
         "RandomResizedCrop.scale": image.size,
         "RandomResizedCrop.crop_ratio_range": tuple(augment.crop_scale),
-        "RandomFlip.prob": augment.flip,
+        "ContiguousFlip.prob": augment.flip,
         "ColorMatrixJitter.brightness": jitter,
         "ColorMatrixJitter.contrast": jitter,
         "ColorMatrixJitter.saturation": jitter,
