@@ -31,7 +31,7 @@ def main(root: Path = Path()) -> None:
     images = read_list(layout.test_list)
     ensure_images(root, [image.path for image in images])
 
-    cfg = place(read_config(layout.rendered_config), root, params.runtime)
+    cfg = place(read_config(layout.rendered_config), root, params.runtime, device)
     use_kernels(cfg, device)
     cfg.work_dir = str(layout.work / "evaluate")
     cfg.test_dataloader.batch_size = params.evaluate.batch_size

@@ -50,7 +50,7 @@ def main(root: Path = Path()) -> None:
     images = read_list(layout.train_list) + read_list(layout.val_list)
     ensure_images(root, [image.path for image in images])
 
-    cfg = place(read_config(layout.rendered_config), root, params.runtime)
+    cfg = place(read_config(layout.rendered_config), root, params.runtime, device)
     use_kernels(cfg, device)
     keep_freed_memory()
     use_precision(cfg, device)

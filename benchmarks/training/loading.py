@@ -29,7 +29,7 @@ from stages.core.runtime import place, read_config, use_kernels  # noqa: E402
 
 def main(pairs: int) -> None:
     layout = Layout(REPO)
-    cfg = place(read_config(layout.rendered_config), REPO, load_params(layout.params).runtime)
+    cfg = place(read_config(layout.rendered_config), REPO, load_params(layout.params).runtime, "cpu")
     use_kernels(cfg, "cpu")
     torch.use_deterministic_algorithms(True)
 
