@@ -36,6 +36,9 @@ def test_the_memory_of_a_freed_tensor_serves_the_next_one():
     assert 2 * faults("keep") < faults("leave")
 
 
+SAMPLER = {"type": "DefaultSampler", "shuffle": False}
+
+
 class Priorities:
     """A data set of the nice values of the processes that read it."""
 
@@ -51,7 +54,6 @@ def test_loader_workers_give_way_to_training_on_the_same_cpu(tmp_path, device, b
     cfg = Config.fromfile(REPO / "configs/finetune.py")
     runtime = load_params(REPO / "params.yaml").runtime
     loader = place(cfg, tmp_path, runtime, device).train_dataloader
-    loader.sampler.batch_size = loader.batch_size = 1
-    loader.dataset = Priorities()
+    loader.dataset, loader.sampler, loader.batch_size = Priorities(), SAMPLER, 1
     values = [int(batch) for batch in Runner.build_dataloader(loader, seed=0)]
     assert values == [os.nice(0) + behind] * 3
