@@ -1,6 +1,7 @@
 """A project in a temporary folder: the real params.yaml, changed as a test needs it."""
 
 import colorsys
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from ruamel.yaml import YAML
 import stages  # noqa: F401  # before torch, whose kernels it chooses
 
 REPO = Path(__file__).parent.parent
+
+# a shell that runs the tests in the background has Ctrl-C ignored, and what they start inherits that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_params(root: Path, **sections) -> None:
