@@ -59,7 +59,7 @@ class Batches:
         cfg.train_dataloader.worker_init_fn = dict(type=priority)
         self.loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
         self.batches = self.endless()
-        next(self.batches)  # starts the workers
+        self.first = next(self.batches)  # starts the workers
         self.send(signal.SIGSTOP)
 
     def endless(self) -> Iterator[dict]:
@@ -85,10 +85,8 @@ def main(pairs: int, names: list[str]) -> None:
     model = network(cfg)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     loaders = {name: Batches(cfg, PRIORITIES[name]) for name in names}
-    loader = loaders[names[0]].loader
-    batch, half = next(iter(Runner.build_dataloader(cfg.val_dataloader))), len(loader) // 2
-    size = loader.batch_size
-    batch = {"inputs": batch["inputs"][:size], "data_samples": batch["data_samples"][:size]}
+    some = loaders[names[0]]
+    batch, half = some.first, len(some.loader) // 2
 
     def rate(batches: Iterator[dict]) -> float:
         pictures, start = 0, time.perf_counter()
