@@ -79,6 +79,7 @@ def with_(base: dict, **sections) -> dict:
     return {key: base.get(key, {}) | sections.get(key, {}) for key in {**base, **sections}}
 
 
+SGD_CUT = with_(KEPT, train={"lr": 0.04, "clip_grad": 1.0, "label_smoothing": 0.0, "batch_size": 16})
 RECIPES = {
     "tutorial (SGD 0.1 from the first step)": TUTORIAL,
     "linear probe": {"train": {"strategy": "linear_probe"}},
@@ -98,8 +99,9 @@ RECIPES = {
     "statistics kept, AdamW 3e-4, no smoothing, batches of 16": with_(
         KEPT_ADAMW, train={"lr": 6e-4, "label_smoothing": 0.0, "batch_size": 16}
     ),
-    "statistics kept, SGD 0.02, gradient cut to 1, no smoothing, batches of 16": with_(
-        KEPT, train={"lr": 0.04, "clip_grad": 1.0, "label_smoothing": 0.0, "batch_size": 16}
+    "statistics kept, SGD 0.02, gradient cut to 1, no smoothing, batches of 16": SGD_CUT,
+    "statistics kept, SGD 0.01, gradient cut to 1, no smoothing, batches of 16": with_(
+        SGD_CUT, train={"lr": 0.02}
     ),
     "statistics kept, AdamW 1e-4, crops of 8 to 100 %": with_(
         KEPT_ADAMW, augment={"crop_scale": [0.08, 1.0]}
@@ -164,29 +166,32 @@ def group_scenes(project: Path) -> None:
 
 
 def pretrained_features(project: Path):
-    """(N, D) float array, and (path below data/photos, class name) of each picture."""
+    """(N, D) float array, and (path below data/photos, class name) of each picture, sorted."""
     import torch
-    from mmengine.config import Config
-
-    from stages.core.lists import read_classes, read_list
-    from stages.core.pictures import load_pictures
-
-    run(project, "render_config")
-    cfg = Config.fromfile(project / "configs/rendered.py")
     from mmpretrain import get_model
 
     from stages.core.checkpoint import load_pretrained
+    from stages.core.lists import read_classes, read_list
+    from stages.core.pictures import load_pictures
+    from stages.core.runtime import read_config, use_kernels
 
+    run(project, "render_config")
+    cfg = read_config(project / "configs/rendered.py")
+    use_kernels(cfg, "cpu")  # the same bytes, and with them the same scenes, in each run
     model = get_model(cfg, pretrained=False, device="cpu").eval()
     load_pretrained(model, project / "data/weights/pretrained.pth")
     names = read_classes(project / "data/dataset/classes.txt")
-    images, features = [], []
+    images = []
     for split in ("train", "val", "test"):
         for image in read_list(project / f"data/dataset/{split}.txt"):
-            path = project / image.path
-            images.append((str(path.relative_to(project / "data/photos")), names[image.label]))
-            with torch.no_grad():
-                features.append(model.extract_feat(load_pictures(cfg, model, [path])[1])[-1][0])
+            path = (project / image.path).relative_to(project / "data/photos")
+            images.append((str(path), names[image.label]))
+    images.sort()
+    features = []
+    for path, _ in images:
+        with torch.no_grad():
+            inputs = load_pictures(cfg, model, [project / "data/photos" / path])[1]
+            features.append(model.extract_feat(inputs)[-1][0])
     return torch.stack(features).numpy(), images
 
 

@@ -18,6 +18,7 @@ from mmpretrain import get_model  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
 
 from stages.core.checkpoint import lay_out  # noqa: E402
+from stages.core.hooks import keep_statistics  # noqa: E402
 from stages.core.runtime import read_config, use_kernels  # noqa: E402
 
 
@@ -50,9 +51,7 @@ def network(cfg: Config) -> torch.nn.Module:
     """The rendered config's network as the train stage trains it, from random weights."""
     model = lay_out(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
     if any(hook["type"] == "PretrainedStatistics" for hook in cfg.custom_hooks):
-        for layer in model.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.eval()
+        keep_statistics(model)
     return model
 
 

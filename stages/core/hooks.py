@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.nn import Module
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
@@ -44,9 +45,14 @@ class PretrainedStatistics(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         if batch_idx == 0:  # mmengine puts the whole model into training mode at each epoch's start
-            for layer in bare(runner.model).modules():
-                if isinstance(layer, _BatchNorm):
-                    layer.eval()
+            keep_statistics(bare(runner.model))
+
+
+def keep_statistics(model: Module) -> None:
+    """Batch normalisation computes with its running mean and variance, and leaves them as they are."""
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
 
 
 class PretrainedWeights(Hook):
