@@ -1,8 +1,14 @@
 import os
+import sys
 import warnings
 from pathlib import Path
 
-from stages.core.kernels import hold_kernels
+from stages.core.errors import say_errors
+
+if sys.argv[0] == "-m":  # a stage is being started, not imported
+    say_errors()
+
+from stages.core.kernels import hold_kernels  # noqa: E402
 
 hold_kernels(Path("params.yaml"))  # here, as it must come before torch computes anything
 

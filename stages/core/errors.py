@@ -1,0 +1,36 @@
+"""How a stage ends when its input is wrong: with the sentence that says so, not with a traceback."""
+
+import linecache
+import sys
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def say_errors() -> None:
+    """An exception that this package raises itself is printed as its sentence, any other whole."""
+    sys.excepthook = print_error
+
+
+def print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, Exception) and raised_here(trace):
+        print(f"error: {error}", file=sys.stderr)
+    elif issubclass(kind, ModuleNotFoundError) and not find_spec("torch"):
+        print(
+            f"error: {sys.executable} has no {error.name}: it is not the project's environment. Run "
+            "`. .venv/bin/activate` first, and `make environment` before that if there is no .venv/.",
+            file=sys.stderr,
+        )
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def raised_here(trace: TracebackType | None) -> bool:
+    """Whether a `raise` of this package ended it: an error that was foreseen, and worded."""
+    frame, line = list(traceback.walk_tb(trace))[-1]
+    path = frame.f_code.co_filename
+    words = linecache.getline(path, line).split()
+    return Path(path).is_relative_to(PACKAGE) and words[:1] == ["raise"]
