@@ -12,6 +12,7 @@ custom_imports = dict(
         'stages.core.hooks',
         'stages.core.linear_probe',
         'stages.core.loading',
+        'stages.core.rates',
         'stages.core.scoring',
     ],
     allow_failed_imports=False)

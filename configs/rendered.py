@@ -25,6 +25,7 @@ custom_imports = dict(
         'stages.core.hooks',
         'stages.core.linear_probe',
         'stages.core.loading',
+        'stages.core.rates',
         'stages.core.scoring',
     ])
 data_preprocessor = dict(
@@ -90,7 +91,7 @@ param_scheduler = [
         convert_to_iter_based=True,
         end=1,
         start_factor=0.01,
-        type='LinearLR'),
+        type='WarmUp'),
     dict(
         T_max=7,
         begin=1,

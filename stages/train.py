@@ -10,7 +10,7 @@ Killed or interrupted, it goes on after the last complete epoch when it is start
 """
 
 import csv
-import shutil
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +21,24 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from stages.core.archives import ensure_images
-from stages.core.checkpoint import lay_out
+from stages.core.checkpoint import bare, lay_out, write_whole
 from stages.core.gpus import claim_gpus
 from stages.core.hooks import EpochLines, PretrainedWeights
 from stages.core.layout import Layout
 from stages.core.lists import read_list
-from stages.core.params import load_params
+from stages.core.params import RuntimeParams, load_params
 from stages.core.processes import rank, start_processes, use_processes
-from stages.core.resume import GoOn, RunState, SaveEpochs, best_row, forget_old_runs, run_folder
+from stages.core.rates import check_layer_depths
+from stages.core.resume import (
+    GoOn,
+    RunState,
+    SaveEpochs,
+    best_row,
+    delete_run,
+    forget_old_runs,
+    is_recorded,
+    run_folder,
+)
 from stages.core.runtime import (
     keep_freed_memory,
     machine_facts,
@@ -44,6 +54,10 @@ def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
     claim_gpus(params.runtime, params.runtime.processes)
+    lock = layout.work / "train.lock"
+    if rank() == 0:
+        with only_training(lock):
+            pass  # before processes are started, which would give up waiting for one another
     if start_processes(params.runtime, "stages.train", root):
         return
     device = use_device(params.runtime.device)
@@ -54,34 +68,37 @@ def main(root: Path = Path()) -> None:
     use_kernels(cfg, device)
     keep_freed_memory()
     use_precision(cfg, device)
-    use_processes(cfg, params.runtime, device)
     inputs = [layout.rendered_config, layout.pretrained, layout.train_list, layout.val_list]
     facts = machine_facts(device, params.runtime.processes)
     folder = run_folder(Path(cfg.work_dir), [*inputs, Path(__file__)], *facts)
     cfg.work_dir = str(folder)
     if rank() > 0:
-        train(cfg, RunState(folder), device)
+        train(cfg, RunState(folder), params.runtime, device)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with only_training(layout.work / "train.lock"):
+    with only_training(lock):
         forget_old_runs(folder)
         state = RunState(folder)
-        history = train(cfg, state, device)
+        if is_recorded(root / "dvc.lock", state.best):
+            delete_run(folder)  # it was finished: this is to be another
+        folder.mkdir(parents=True, exist_ok=True)
+        history = train(cfg, state, params.runtime, device)
         best = best_row(history)
-        layout.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(state.best, layout.checkpoint)
+        write_whole(layout.checkpoint, state.best.read_bytes())
         write_history(layout.history, history)
-        shutil.rmtree(folder)
+        if "DVC_STAGE" not in os.environ:
+            delete_run(folder)  # DVC can still be killed before it records the result
     print(
         f"best epoch {best['epoch']} of {history[-1]['epoch']}: val top-1 {best['val_top1']:.2f} % "
         f"-> {layout.relative(layout.checkpoint)}"
     )
 
 
-def train(cfg: Config, state: RunState, device: str) -> list[dict]:
+def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> list[dict]:
     """Train from the start or go on; returns the history, a row an epoch."""
+    use_processes(cfg, runtime, device)  # from here on, all processes see the same state
     pretrained, cfg.load_from = cfg.load_from, None
     runner = Runner.from_cfg(cfg)
+    check_layer_depths(bare(runner.model), cfg)
     lay_out(runner.model, cfg)
     if state.exists:
         runner.register_hook(GoOn(state))
@@ -105,6 +122,7 @@ def train(cfg: Config, state: RunState, device: str) -> list[dict]:
 @contextmanager
 def only_training(lock_path: Path) -> Iterator[None]:
     """Held while training: one that DVC was killed over may still be running."""
+    lock_path.parent.mkdir(exist_ok=True)
     lock = FileLock(lock_path)
     try:
         lock.acquire(timeout=0)

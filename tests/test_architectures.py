@@ -7,11 +7,14 @@ import json
 import pytest
 import torch
 from conftest import class_folders, write_params
+from mmengine.config import Config
 from mmpretrain import get_model
 
 from stages import fetch_weights, predict, prepare_dataset, render_config, train
 from stages.core.checkpoint import write_checkpoint
+from stages.core.finetune_config import finetune_config
 from stages.core.model_index import find_model, mmpretrain_config
+from stages.core.params import load_params
 
 SIZES = {  # name: pixels
     "resnet18_8xb32_in1k": 32,
@@ -21,6 +24,10 @@ SIZES = {  # name: pixels
     "convnext-v2-atto_fcmae-pre_3rdparty_in1k": 32,
     "deit-tiny_4xb256_in1k": 32,  # a ViT of 224 pixels: its position embeddings are adapted
     "swin-tiny_16xb64_in1k": 64,
+    "swinv2-tiny-w8_3rdparty_in1k-256px": 64,  # tables of its picture size
+    "tinyvit-5m_3rdparty_in1k": 64,  # a picture size of two numbers
+    "levit-128s_3rdparty_in1k": 224,  # a head with a teacher's, and one picture size
+    "hrnet-w18_3rdparty_8xb32_in1k": 64,  # two necks
 }
 
 
@@ -91,6 +98,45 @@ def test_it_renders_trains_and_predicts(project, model, strategy):
     (answer,) = json.loads(text)
     assert {entry["name"] for entry in answer["classes"]} == {"a", "b"} and not unreadable
     assert sum(entry["score"] for entry in answer["classes"]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "changed", "message"),
+    [
+        (
+            "tnt-small-p16_3rdparty_in1k",
+            {},
+            "image.size is 128, but tnt.* Set image.size to 224 and .* 256",
+        ),
+        ("beit-base-p16_beit-pre_8xb128-coslr-100e_in1k", {}, "image.size is 128, but beit"),
+        (
+            "deit-tiny-distilled_3rdparty_in1k",
+            {"train": {"strategy": "lp_ft"}},
+            "strategy is lp_ft, but the head of deit-tiny-distilled.* Set train.strategy to finetune",
+        ),
+    ],
+)
+def test_a_model_that_needs_another_parameter_is_named_with_it_before_training(
+    project, model, changed, message
+):
+    write_params(project, **({"image": {"size": 128}} | changed))
+    params = load_params(project / "params.yaml")
+    base = Config.fromfile("configs/finetune.py", import_custom_modules=False)
+    own = mmpretrain_config(find_model(model))
+    with pytest.raises(ValueError, match=message):
+        finetune_config(base, own, {"source": "mim", "model": model}, params, ["a", "b"])
+
+
+def test_a_network_published_as_a_linear_probe_is_trained_whole(project):
+    model = "resnet50_byol-pre_8xb512-linear-coslr-90e_in1k"
+    own = mmpretrain_config(find_model(model))
+    assert own.model.backbone.frozen_stages == 4
+    write_params(project)
+    params = load_params(project / "params.yaml")
+    base = Config.fromfile("configs/finetune.py", import_custom_modules=False)
+    cfg = finetune_config(base, own, {"source": "mim", "model": model}, params, ["a", "b"])
+    network = get_model(cfg, pretrained=False)
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,16 @@ def test_the_unit_and_the_zero_of_the_features_change_no_score():
     assert torch.allclose(*scores, atol=1e-3)
 
 
+def test_a_class_that_counts_twice_is_worth_twice_its_pictures():
+    """sigmoid(-w) counts twice: 2 * sigmoid(-w) = weight_decay * w / 2; of one class alone, it is preferred."""
+    decay, points, labels = 0.1, torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
+    weight, bias, _ = fit_linear(points, labels, 2, decay, 0.0, [2.0, 2.0])
+    difference = float(weight[1] - weight[0])
+    assert 2 / (1 + math.exp(difference)) == pytest.approx(decay * difference / 2, abs=1e-4)
+    weight, bias, _ = fit_linear(points, labels, 2, decay, 0.0, [1.0, 3.0])
+    assert bias[1] > bias[0] + 0.1
+
+
 def test_a_feature_that_never_changes_gets_no_say():
     features = torch.cat([torch.tensor([[-1.0], [1.0]]).repeat(5, 1), torch.full((10, 1), 7.0)], 1)
     weight, bias, _ = fit_linear(features, torch.tensor([0, 1] * 5), 2, 0.1, 0.0)
@@ -96,6 +106,18 @@ def test_another_penalty_fits_again_without_computing_features(probed):
     )
     assert "train" in executed(repro(probed))
     assert list((probed / ".work/features").iterdir()) == before and len(before) == 1
+    (probed / "params.yaml").write_text(text)
+    repro(probed)
+
+
+@pytest.mark.slow
+def test_another_layout_in_memory_computes_features_anew(probed):
+    """It rounds differently: a clean clone would."""
+    text = (probed / "params.yaml").read_text()
+    kept = "memory_format: channels_last"
+    (probed / "params.yaml").write_text(text.replace(kept, "memory_format: contiguous"))
+    repro(probed, "train")
+    assert len(list((probed / ".work/features").iterdir())) == 2
     (probed / "params.yaml").write_text(text)
     repro(probed)
 

@@ -14,6 +14,7 @@ from real_dvc import python
 from torch.utils.data import DataLoader
 
 from stages.core.hooks import balanced_weights
+from stages.core.linear_probe import shown_positions
 from stages.core.lists import ListedImage, write_list
 from stages.core.loading import (
     ColorMatrixJitter,
@@ -121,6 +122,8 @@ def test_rare_classes_are_repeated_with_other_augmentations(tmp_path):
         dataset = SeededDataset(balanced, seed=0)
     # repeat factor sqrt(0.4 / 0.1) = 2
     assert dataset.labels() == [0] * 9 + [1, 1]
+    assert shown_positions(dataset) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
+    assert shown_positions(SeededDataset(dataset.dataset.dataset, seed=0)) == list(range(10))
     assert not np.array_equal(dataset[9]["img"], dataset[10]["img"])
 
 

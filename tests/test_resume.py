@@ -16,7 +16,15 @@ from filelock import FileLock
 from real_dvc import SMALL, clone, environment, python, repro
 
 from stages.core.checkpoint import save_whole, write_checkpoint
-from stages.core.resume import KEPT, best_row, forget_old_runs, run_folder
+from stages.core.resume import (
+    KEPT,
+    RunState,
+    best_row,
+    delete_run,
+    forget_old_runs,
+    is_recorded,
+    run_folder,
+)
 
 
 def test_an_input_a_fact_or_nothing_changed_decides_which_run_goes_on(tmp_path):
@@ -48,6 +56,37 @@ def test_the_latest_interrupted_runs_stay_and_older_ones_go(tmp_path):
     forget_old_runs(tmp_path / "run0")
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ["run0", *(f"run{number}" for number in range(6 - KEPT, 6))]
+
+
+def test_a_run_that_was_half_deleted_is_no_run_to_go_on_with(tmp_path):
+    state = RunState(tmp_path / "run")
+    state.path.parent.mkdir()
+    state.path.touch()
+    assert not state.exists
+    state.best.touch()
+    assert state.exists
+    delete_run(state.path.parent)
+    assert not state.path.parent.exists()
+    delete_run(state.path.parent)
+
+
+@pytest.mark.parametrize(
+    ("lock", "recorded"),
+    [
+        ("stages: {train: {outs: [{path: best.pth, md5: 900150983cd24fb0d6963f7d28e17f72}]}}", True),
+        ("stages: {train: {outs: [{path: best.pth, md5: 00000000000000000000000000000000}]}}", False),
+        ("stages: {evaluate: {outs: [{path: a, md5: 900150983cd24fb0d6963f7d28e17f72}]}}", False),
+        ("stages: [", False),
+        ("", False),
+    ],
+)
+def test_a_result_is_recorded_when_dvc_has_its_hash(tmp_path, lock, recorded):
+    best = tmp_path / "best.pth"
+    best.write_bytes(b"abc")  # RFC 1321: its MD5 is 900150983cd24fb0d6963f7d28e17f72
+    (tmp_path / "dvc.lock").write_text(lock)
+    assert is_recorded(tmp_path / "dvc.lock", best) == recorded
+    assert not is_recorded(tmp_path / "none.lock", best)
+    assert not is_recorded(tmp_path / "dvc.lock", tmp_path / "none.pth")
 
 
 def test_the_first_of_equally_good_epochs_is_the_best():
@@ -195,6 +234,41 @@ def test_a_training_whose_result_could_not_be_written_is_not_repeated(uninterrup
     output = python(project, "-m", "stages.train")
     assert "going on after epoch 4" in output and "epoch 4/4" not in output
     assert outputs(project) == outputs(uninterrupted)
+
+
+@pytest.mark.slow
+def test_killed_after_its_end_and_before_dvc_took_the_result_it_is_not_repeated(uninterrupted, project):
+    python(project, "-m", "stages.train", DVC_STAGE="train")
+    lock = project / "dvc.lock"
+    recorded = lock.read_text()
+    lock.unlink()  # DVC did not come to it
+    output = repro(project, "train")
+    assert "going on after epoch 4" in output and "epoch 4/4" not in output
+    assert outputs(project) == outputs(uninterrupted) and lock.read_text() == recorded
+    output = repro(
+        project, "--single-item", "--force", "train"
+    )  # DVC has the result, and asks for another
+    assert "going on" not in output and "epoch 4/4" in output
+    assert outputs(project) == outputs(uninterrupted)
+
+
+@pytest.mark.slow
+def test_early_stopping_counts_epochs_without_a_better_one_also_over_a_kill(tmp_path):
+    """At rate 1e-9 nothing becomes better than the fitted head."""
+    train = {"epochs": 9, "batch_size": 8, "warmup_epochs": 0, "threads": 1, "lr": 1e-9}
+    folder = clone(tmp_path / "project", **(SMALL | {"train": train | {"early_stopping": 3}}))
+    repro(folder, "train")
+    history = (folder / "metrics/training.csv").read_text()
+    assert [line.split(",")[0] for line in history.splitlines()] == ["epoch", "0", "1", "2", "3"]
+    (folder / "metrics/training.csv").unlink()
+    shutil.rmtree(folder / ".work/train")
+    process = training(folder)
+    assert process.stdout.readline().startswith("head fitted")
+    assert process.stdout.readline().startswith("epoch 1/9")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "going on after epoch" in python(folder, "-m", "stages.train")
+    assert (folder / "metrics/training.csv").read_text() == history
 
 
 @pytest.mark.slow

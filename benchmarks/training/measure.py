@@ -87,7 +87,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--kernels", choices=["avx2", "native"], help="train.cpu_kernels")
+    parser.add_argument("--kernels", choices=["avx2", "avx2_intel", "native"], help="train.cpu_kernels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=["bare", "steps", "stage", "mim"])
     main(parser.parse_args())

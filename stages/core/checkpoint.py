@@ -42,16 +42,21 @@ def write_checkpoint(path: Path, state_dict: Mapping[str, Tensor], meta: dict) -
 def save_whole(path: Path, content: dict) -> None:
     """torch.save, so that a file under this name is always whole, whatever happens while writing.
 
-    Through memory, as torch writes the file's own name into the archive otherwise. Raises OSError when
-    the disk is full; what stood under this name before still does.
+    Through memory, as torch writes the file's own name into the archive otherwise. Raises OSError.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
+    write_whole(path, buffer.getbuffer())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Under a temporary name first. Raises OSError when the disk is full; what stood under this name
+    before still does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     try:
         with partial.open("wb") as file:
-            file.write(buffer.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -59,7 +64,7 @@ def save_whole(path: Path, content: dict) -> None:
         partial.unlink(missing_ok=True)
         raise OSError(
             error.errno,
-            f"{path} could not be written ({error.strerror}): {buffer.tell() / 1e6:.0f} MB are needed. "
+            f"{path} could not be written ({error.strerror}): {len(content) / 1e6:.0f} MB are needed. "
             "Nothing made before is lost: make room and run `dvc repro` again",
         ) from error
 
@@ -75,14 +80,17 @@ def load_pretrained(model: nn.Module, path: Path) -> None:
     fitting = OrderedDict(
         (key, value)
         for key, value in state_dict.items()
-        if not key.startswith("head.") or (key in own and own[key].shape == value.shape)
+        if not (key.startswith("head.") or key.endswith(COMPUTED))
+        or (key in own and own[key].shape == value.shape)
     )
     try:
         # its hooks adapt some networks' weights to another picture size (position embeddings)
         result = model.load_state_dict(fitting, strict=False)
     except RuntimeError as error:  # tensors of another shape
         raise ValueError(f"{path} does not fit the model: {error}. {WAY_OUT}") from None
-    missing = [key for key in result.missing_keys if not key.startswith("head.")]
+    missing = [
+        key for key in result.missing_keys if not (key.startswith("head.") or key.endswith(COMPUTED))
+    ]
     unexpected = [
         key for key in result.unexpected_keys if key.startswith(("backbone.", "neck.")) or missing
     ]
@@ -93,6 +101,8 @@ def load_pretrained(model: nn.Module, path: Path) -> None:
         )
 
 
+COMPUTED = ("relative_position_index", "relative_coords_table", "freqs_cos", "freqs_sin")
+"""Ends of names of tables that a network computes from its picture size, and does not learn."""
 WAY_OUT = "Set weights.model in params.yaml to the model these weights were trained with."
 
 

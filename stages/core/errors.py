@@ -11,13 +11,16 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def say_errors() -> None:
-    """An exception that this package raises itself is printed as its sentence, any other whole."""
+    """An exception that this package raises itself is printed as its sentence, Ctrl-C as what follows
+    from it, any other whole."""
     sys.excepthook = print_error
 
 
 def print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, Exception) and raised_here(trace):
         print(f"error: {error}", file=sys.stderr)
+    elif issubclass(kind, KeyboardInterrupt):
+        print("\ninterrupted: `dvc repro` goes on from here", file=sys.stderr)
     elif issubclass(kind, ModuleNotFoundError) and not find_spec("torch"):
         print(
             f"error: {sys.executable} has no {error.name}: it is not the project's environment. Run "

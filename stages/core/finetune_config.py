@@ -111,14 +111,15 @@ def classifier(
     if "topk" in head:
         head.topk = topk
     head.pop("cal_acc", None)  # training accuracy is of no use with mixed labels
-    for part in (model, model.backbone, model.get("neck") or {}, head):
+    set_distillation(head, params.train.strategy, name)
+    necks = model.get("neck") or []
+    for part in (model, model.backbone, *(necks if isinstance(necks, list) else [necks]), head):
         if isinstance(part.get("init_cfg"), dict) and part.init_cfg.get("type") == "Pretrained":
             part.pop("init_cfg")  # load_from is the only source of weights
     model.pop("pretrained", None)
-    if "img_size" in model.backbone:
-        if "Swin" in str(model.backbone.type) and params.image.size < model.backbone.img_size:
-            model.backbone.pad_small_map = True  # its last grid is smaller than an attention window
-        model.backbone.img_size = params.image.size
+    for key in ("frozen_stages", "norm_eval"):  # of models that were published as linear probes
+        model.backbone.pop(key, None)
+    set_picture_size(model.backbone, params.image.size, name)
     augments = [
         dict(type=kind, alpha=alpha)
         for kind, alpha in (("Mixup", params.augment.mixup), ("CutMix", params.augment.cutmix))
@@ -126,6 +127,58 @@ def classifier(
     ]
     model.train_cfg = dict(augments=augments) if augments else None
     return model
+
+
+DISTILLED = ("LeViTClsHead", "EfficientFormerClsHead")
+"""Heads with a second layer for a teacher's answers, which MMPretrain trains only without it."""
+TWO_LAYERS = ("DeiTClsHead", "ConformerHead")
+"""Heads with two last layers, which are trained together and cannot be fitted."""
+
+
+def set_distillation(head: ConfigDict, strategy: str, name: str) -> None:
+    kind = str(head.type).rpartition(".")[2]
+    if kind in DISTILLED:
+        head.distillation = False
+    if kind in TWO_LAYERS and strategy != "finetune":
+        raise ValueError(
+            f"params.yaml: train.strategy is {strategy}, but the head of {name} ({kind}) has two last "
+            "layers, and one can be fitted. Set train.strategy to finetune."
+        )
+
+
+FIXED_SIZE = (
+    "BEiTViT",  # its weights are adapted by a function that SciPy no longer has
+    "EfficientFormer",
+    "HiViT",
+    "LeViT",
+    "MixMIMTransformer",
+    "MlpMixer",
+    "PyramidVig",
+    "RepMLPNet",
+    "TNT",
+    "Vig",
+)
+"""Networks whose weights, or code, are for the grid of one picture size."""
+WINDOWED = ("SwinTransformer", "SwinTransformerV2", "DaViT")
+"""Networks whose last grid can be smaller than an attention window, and is padded then."""
+
+
+def set_picture_size(backbone: ConfigDict, size: int, name: str) -> None:
+    """Raises ValueError when the network sees pictures of another size only."""
+    kind = str(backbone.type).rpartition(".")[2]
+    given = backbone.get("img_size", 224)
+    square = isinstance(given, (tuple, list))
+    own = given[0] if square else given
+    if kind in FIXED_SIZE and size != own:
+        raise ValueError(
+            f"params.yaml: image.size is {size}, but {name} ({kind}) sees pictures of {own} pixels "
+            f"only. Set image.size to {own} and image.resize to {round(own * 8 / 7)}, or choose "
+            "another model."
+        )
+    if kind in WINDOWED and size < own:
+        backbone.pad_small_map = True
+    if "img_size" in backbone:
+        backbone.img_size = (size, size) if square else size
 
 
 def loss(label_smoothing: float, mixing: bool) -> dict:
@@ -218,7 +271,7 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
     if warmup > 0:
         schedulers.append(
             dict(
-                type="LinearLR",
+                type="WarmUp",
                 start_factor=0.01,
                 by_epoch=True,
                 begin=0,
@@ -303,7 +356,7 @@ def set_strategy(cfg: Config, train: TrainParams) -> None:
                 type="EarlyStopping",
                 monitor="accuracy/top1",
                 patience=train.early_stopping,
-                min_delta=0.01,
+                min_delta=5e-5,  # the history has four digits
             )
         )
     if train.layer_decay < 1:

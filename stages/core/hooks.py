@@ -83,9 +83,13 @@ class BalancedLoss(Hook):
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         model = bare(runner.model)
-        loss = model.head.loss_module
-        loss = getattr(loss, "ce", loss)  # LabelSmoothLoss computes with one
-        loss.class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
+        cross_entropy(model).class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
+
+
+def cross_entropy(model: Module) -> Module:
+    """MMPretrain's CrossEntropyLoss of the head; LabelSmoothLoss computes with one."""
+    loss = model.head.loss_module
+    return getattr(loss, "ce", loss)
 
 
 def balanced_weights(labels: list[int], num_classes: int) -> list[float]:
@@ -127,10 +131,12 @@ class TrainingHistory(Hook):
         # mean over all processes
         totals = torch.tensor([self.loss_sum, self.num_images], dtype=torch.float64)
         all_reduce(totals)
-        rates = runner.optim_wrapper.get_lr()  # base_lr: without the head's factor
+        rates = runner.optim_wrapper.get_lr()
+        # base_lr: without the head's factor, nor that of several processes (mmengine's auto_scale_lr)
+        lr = rates["base_lr"][0] * runner.world_size if "base_lr" in rates else rates["lr"][0]
         self.row = {
             "epoch": runner.epoch + 1,
-            "lr": round(rates.get("base_lr", rates["lr"])[0], 9),
+            "lr": round(lr, 9),
             "loss": round(float(totals[0] / totals[1]), 6),
         }
 
@@ -147,11 +153,19 @@ class TrainingHistory(Hook):
 
 @HOOKS.register_module()
 class EarlyStopping(EarlyStoppingHook):
-    """mmengine's, which a resumed run goes on with: it counts anew over the history."""
+    """mmengine's, deciding by the history, so that a resumed run stops where another one does."""
+
+    def before_run(self, runner: Runner) -> None:
+        """mmengine's would build the training data for a test run, too."""
 
     def before_train(self, runner: Runner) -> None:
+        self.wait_count, self.best_score = 0, -math.inf  # a fitted head may have been counted
         for row in runner.message_hub.runtime_info.get("training_history", []):
-            self.after_val_epoch(runner, {self.monitor: row["val_top1"]})
+            super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        row = runner.message_hub.get_info("training_history")[-1]
+        super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
 
 
 class EpochLines(Hook):

@@ -2,6 +2,9 @@
 
 ATen, oneDNN and MKL each look at the CPU and take its widest instructions, so the same run gives other
 bytes on another CPU. Held to AVX2, which every x86-64 CPU of the last ten years has, they give the same.
+MKL has that setting for Intel's own CPUs only; on another it takes the widest instructions in silence,
+but for one setting, SSE2.
+
 They read these variables when they first compute, so they are set as soon as anything of this package is
 imported (stages/__init__.py), which the rendered config does for `mim train` too.
 """
@@ -16,8 +19,10 @@ from ruamel.yaml.error import YAMLError
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch, aten/src/ATen/native/DispatchStub.cpp
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # oneDNN developer guide, "CPU Dispatcher Control"
-    "MKL_CBWR": "AVX2",  # oneMKL developer guide, "Conditional Numerical Reproducibility"
+    "MKL_CBWR": "COMPATIBLE",  # oneMKL developer guide, "Specifying Code Branches"
 }
+VARIABLES = {"avx2": AVX2, "avx2_intel": AVX2 | {"MKL_CBWR": "AVX2"}, "native": {}}
+"""What each train.cpu_kernels sets."""
 
 
 def hold_kernels(path: Path) -> None:
@@ -28,11 +33,10 @@ def hold_kernels(path: Path) -> None:
     if not is_x86():
         return
     try:
-        kernels = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["train"]["cpu_kernels"]
+        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        os.environ.update(VARIABLES[params["train"]["cpu_kernels"]])
     except (OSError, UnicodeError, YAMLError, KeyError, TypeError):
         return
-    if kernels == "avx2":
-        os.environ.update(AVX2)
 
 
 def is_x86() -> bool:
@@ -43,13 +47,14 @@ def check_kernels(kernels: str) -> None:
     """Raise RuntimeError unless this process computes with what the rendered config says."""
     import torch
 
-    if kernels != "avx2" or not is_x86():
+    expected = VARIABLES[kernels]
+    if not expected or not is_x86():
         return
     found = torch.backends.cpu.get_cpu_capability()
-    others = [name for name, value in AVX2.items() if os.environ.get(name) != value]
+    others = [f"{name}={value}" for name, value in expected.items() if os.environ.get(name) != value]
     if found != "AVX2" or others:
         raise RuntimeError(
-            f"params.yaml: train.cpu_kernels is avx2, but torch computes with {found} here"
+            f"params.yaml: train.cpu_kernels is {kernels}, but torch computes with {found} here"
             + (f" and {', '.join(others)} is not set" if others else "")
             + ". Start the stage as `python -m stages.<name>` in the project's folder; on a CPU without "
             "AVX2 set train.cpu_kernels to native."

@@ -19,9 +19,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from stages.core.checkpoint import bare, save_whole
+from stages.core.hooks import cross_entropy
 
 OF_THE_MACHINE = ("store", "store_gb", "writers")
 """What LoadPicture is told that changes no pixel."""
+OF_THE_FEATURES = ("data_preprocessor", "memory_format", "cpu_kernels")
+"""What of the config decides the features, and stands neither in the network nor in the pipeline."""
 BATCH_SIZE = 64
 """Pictures per forward pass; fixed, as the kernels chosen for a batch decide the last bits."""
 
@@ -49,16 +52,23 @@ class FittedHead(Hook):
         loader = frozen_loader(runner)
         images = loader.dataset.load_data_list()
         pipeline = runner.cfg.val_dataloader.dataset.pipeline
-        path = self.store and self.store / f"{features_key(model, layer, pipeline, images)}.pth"
+        facts = [repr(runner.cfg[name]) for name in OF_THE_FEATURES]
+        path = self.store and self.store / f"{features_key(model, layer, pipeline, images, facts)}.pth"
         if path and path.exists():
             features = torch.load(path, map_location="cpu", weights_only=True)["features"]
         else:
             features = compute_features(model, layer, loader)
             if path and runner.rank == 0:
                 save_whole(path, {"features": features})
-        labels = torch.tensor([image["gt_label"] for image in images])
+        shown = torch.tensor(shown_positions(runner.train_dataloader.dataset))
+        labels = torch.tensor([image["gt_label"] for image in images])[shown]
         weight, bias, loss = fit_linear(
-            features, labels, model.head.num_classes, self.weight_decay, self.label_smoothing
+            features[shown],
+            labels,
+            model.head.num_classes,
+            self.weight_decay,
+            self.label_smoothing,
+            cross_entropy(model).class_weight,
         )
         with torch.no_grad():
             layer.weight.copy_(weight)
@@ -67,6 +77,15 @@ class FittedHead(Hook):
         # EMAHook: the average starts from these weights
         runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": model.state_dict()})
         runner.val_loop.run()
+
+
+def shown_positions(dataset) -> list[int]:
+    """Positions in the list of pictures, as one epoch shows them: rare classes' are repeated."""
+    while hasattr(dataset, "dataset"):
+        if hasattr(dataset, "repeat_indices"):  # ClassBalancedDataset
+            return list(dataset.repeat_indices)
+        dataset = dataset.dataset
+    return list(range(len(dataset)))
 
 
 def last_linear(head: nn.Module, num_classes: int) -> nn.Linear:
@@ -118,18 +137,21 @@ def compute_features(model: nn.Module, layer: nn.Linear, loader: DataLoader) -> 
     return torch.cat(batches)
 
 
-def features_key(model: nn.Module, layer: nn.Linear, pipeline: list[dict], images: list[dict]) -> str:
-    """A hash of all that decides the features: the weights below `layer`, pipeline and pictures."""
+def features_key(
+    model: nn.Module, layer: nn.Linear, pipeline: list[dict], images: list[dict], facts: list[str]
+) -> str:
+    """A hash of all that decides the features: weights below `layer`, pipeline, pictures and `facts`."""
     digest = hashlib.sha256()
     own = {id(layer.weight), id(layer.bias)}
     for name, value in model.state_dict(keep_vars=True).items():
         if id(value) not in own:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    facts = torch.__version__, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+    machine = torch.__version__, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     device = next(model.parameters()).device.type
+    name = torch.cuda.get_device_name() if device == "cuda" else device
     transforms = [{k: v for k, v in step.items() if k not in OF_THE_MACHINE} for step in pipeline]
-    digest.update(repr((facts, device, str(model), transforms)).encode())
+    digest.update(repr((*facts, machine, name, str(model), transforms)).encode())
     digest.update("".join(image["sha256"] for image in images).encode())
     return digest.hexdigest()[:32]
 
@@ -140,13 +162,15 @@ def fit_linear(
     num_classes: int,
     weight_decay: float,
     label_smoothing: float,
+    class_weight: list[float] | None = None,
     max_iterations: int = 200,
 ) -> tuple[Tensor, Tensor, float]:
     """Multinomial logistic regression by L-BFGS, in float64.
 
-    features: (N, D). labels: (N,). Minimises the mean cross-entropy plus weight_decay / 2 times the
-    squared norm of the weights. Returns weight (num_classes, D) and bias (num_classes,) for the features
-    as they are, float32, and the mean cross-entropy in nats.
+    features: (N, D). labels: (N,). class_weight: what a picture of each class counts; None for 1 each.
+    Minimises the mean cross-entropy plus weight_decay / 2 times the squared norm of the weights. Returns
+    weight (num_classes, D) and bias (num_classes,) for the features as they are, float32, and the mean
+    cross-entropy in nats.
 
     The penalty is for features centred and scaled by one number, the root of their mean variance.
     Scaled one by one, those that hardly vary would get large weights, and fine-tuning, which moves all
@@ -156,25 +180,29 @@ def fit_linear(
     mean = features.mean(0)
     scale = features.var(0, correction=0).mean().sqrt().clamp(min=1e-6)
     standardised = (features - mean) / scale
+    class_weights = class_weight and torch.tensor(class_weight, dtype=torch.float64)
     weight = torch.zeros(num_classes, features.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=max_iterations, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
     )
 
-    def cross_entropy() -> Tensor:
+    def mean_loss() -> Tensor:
         scores = standardised @ weight.T + bias
-        return functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+        losses = functional.cross_entropy(
+            scores, labels, class_weights, label_smoothing=label_smoothing, reduction="none"
+        )
+        return losses.mean()
 
     def objective() -> Tensor:
         optimizer.zero_grad()
-        total = cross_entropy() + weight_decay / 2 * weight.square().sum()
+        total = mean_loss() + weight_decay / 2 * weight.square().sum()
         total.backward()
         return total
 
     optimizer.step(objective)
     with torch.no_grad():
-        loss = float(cross_entropy())
+        loss = float(mean_loss())
         weight = weight / scale
         bias = bias - weight @ mean
     return weight.float(), bias.float(), round(loss, 6)

@@ -173,7 +173,7 @@ class TrainParams:
     compile_cpu: bool
     compile_cuda: bool
     memory_format: Literal["channels_last", "contiguous"]
-    cpu_kernels: Literal["avx2", "native"]
+    cpu_kernels: Literal["avx2", "avx2_intel", "native"]
     threads: int
     deterministic: bool
     log_interval: int

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch.distributed
 from mmengine.config import Config
 
@@ -30,21 +32,38 @@ def start_processes(runtime: RuntimeParams, module: str, root: Path) -> bool:
         command += [sys.executable, "-m", module]
     print(f"starting {runtime.processes} processes by {runtime.launcher}", flush=True)
     environment = os.environ | {STARTED: "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    ignore = runtime.launcher == "pytorch"  # which would end in three tracebacks
     try:
-        process = subprocess.Popen(command, cwd=root, env=environment)
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, preexec_fn=ignore_interrupts if ignore else None
+        )
     except FileNotFoundError:
         raise RuntimeError(
             f"params.yaml: runtime.launcher is {runtime.launcher}, but there is no {command[0]} here. "
             "Set runtime.launcher to none or pytorch."
         ) from None
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them, and they answer it
     try:
         code = process.wait()
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    except KeyboardInterrupt:
+        kill_all(psutil.Process(process.pid))
+        print("\ninterrupted: `dvc repro` goes on after the last complete epoch", flush=True)
+        sys.exit(130)
     if code:
         sys.exit(code if code > 0 else 128 - code)
     return True
+
+
+def ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def kill_all(process: psutil.Process) -> None:
+    """The process and all that it started: a run loses no more by it than the epoch it is in."""
+    descendants = process.children(recursive=True)
+    for each in (process, *descendants):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs([process, *descendants])
 
 
 def rank() -> int:

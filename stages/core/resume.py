@@ -16,9 +16,12 @@ import mmpretrain
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.core.checkpoint import bare, save_whole, write_checkpoint
 
+STATE = "state.pth"
 KEPT = 3
 """Folders of other, interrupted runs that stay, so that setting a parameter back finds its own."""
 
@@ -40,7 +43,22 @@ def forget_old_runs(folder: Path) -> None:
     """Delete what other runs left beside `folder`, but the latest few."""
     others = [other for other in folder.parent.glob("*/") if other != folder]
     for other in sorted(others, key=lambda other: other.stat().st_mtime_ns)[:-KEPT]:
-        shutil.rmtree(other, ignore_errors=True)
+        delete_run(other)
+
+
+def delete_run(folder: Path) -> None:
+    (folder / STATE).unlink(missing_ok=True)  # first: without it, nothing goes on from what is left
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_recorded(dvc_lock: Path, best: Path) -> bool:
+    """Whether DVC has taken these bytes as the train stage's result."""
+    try:
+        stages = YAML(typ="safe").load(dvc_lock.read_text(encoding="utf-8"))["stages"]
+        recorded = {out["md5"] for out in stages["train"]["outs"]}
+        return hashlib.md5(best.read_bytes(), usedforsecurity=False).hexdigest() in recorded
+    except (OSError, UnicodeError, YAMLError, KeyError, TypeError):
+        return False
 
 
 class RunState:
@@ -51,12 +69,12 @@ class RunState:
     """
 
     def __init__(self, folder: Path):
-        self.path = folder / "state.pth"
+        self.path = folder / STATE
         self.best = folder / "best.pth"
 
     @property
     def exists(self) -> bool:
-        return self.path.exists()
+        return self.path.exists() and self.best.exists()
 
     def read(self) -> dict:
         try:
@@ -77,6 +95,12 @@ class RunState:
             "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
         }
         runner.call_hook("before_save_checkpoint", checkpoint=state)  # EMA: the averaged weights first
+        # EMA has the statistics of this process alone; those that were scored are all processes' mean
+        state["state_dict"].update(
+            (name, value)
+            for name, value in bare(runner.model).named_buffers()
+            if name in state["state_dict"]
+        )
         if best_row(history) is history[-1]:
             classes = list(runner.train_dataloader.dataset.metainfo["classes"])
             meta = {"dataset_meta": {"classes": classes}, "epoch": history[-1]["epoch"]}
