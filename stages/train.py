@@ -78,15 +78,18 @@ def main(root: Path = Path()) -> None:
     with only_training(lock):
         forget_old_runs(folder)
         state = RunState(folder)
-        if is_recorded(root / "dvc.lock", state.best):
+        by_dvc = "DVC_STAGE" in os.environ
+        if state.published.exists() and (not by_dvc or is_recorded(root / "dvc.lock", state.best)):
             delete_run(folder)  # it was finished: this is to be another
         folder.mkdir(parents=True, exist_ok=True)
         history = train(cfg, state, params.runtime, device)
         best = best_row(history)
         write_whole(layout.checkpoint, state.best.read_bytes())
         write_history(layout.history, history)
-        if "DVC_STAGE" not in os.environ:
-            delete_run(folder)  # DVC can still be killed before it records the result
+        if by_dvc:
+            state.published.touch()  # and stays, as DVC can be killed before it records the result
+        else:
+            delete_run(folder)
     print(
         f"best epoch {best['epoch']} of {history[-1]['epoch']}: val top-1 {best['val_top1']:.2f} % "
         f"-> {layout.relative(layout.checkpoint)}"

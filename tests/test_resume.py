@@ -242,6 +242,7 @@ def test_killed_after_its_end_and_before_dvc_took_the_result_it_is_not_repeated(
     lock = project / "dvc.lock"
     recorded = lock.read_text()
     lock.unlink()  # DVC did not come to it
+    shutil.rmtree(project / ".dvc/cache/runs")
     output = repro(project, "train")
     assert "going on after epoch 4" in output and "epoch 4/4" not in output
     assert outputs(project) == outputs(uninterrupted) and lock.read_text() == recorded

@@ -65,12 +65,13 @@ class RunState:
     """What a run in `folder` has completed.
 
     state.pth: weights, optimizer, schedules, epoch, step and history. best.pth: as the stage publishes
-    it, of the first epoch with the best val top-1.
+    it, of the first epoch with the best val top-1. published: is there once the stage has.
     """
 
     def __init__(self, folder: Path):
         self.path = folder / STATE
         self.best = folder / "best.pth"
+        self.published = folder / "published"
 
     @property
     def exists(self) -> bool:
@@ -112,7 +113,7 @@ class RunState:
         state = self.read()
         runner._resume = True  # tells mmengine's EMAHook to take its own weights from the state, too
         runner.call_hook("after_load_checkpoint", checkpoint=state)
-        bare(runner.model).load_state_dict(state["state_dict"])
+        bare(runner.model).load_state_dict(state["state_dict"], strict=False)  # as load_exactly
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["param_schedulers"], strict=True):
             scheduler.load_state_dict(saved)
