@@ -72,6 +72,21 @@ def test_dvc_shows_the_metrics_and_nothing_else(project):
     assert {"top1", "top5", "loss", "num_images"} == set(files["metrics/evaluation.json"]["data"])
 
 
+def test_dvc_draws_loss_rate_and_val_top1_over_the_epochs(project):
+    history = rows(project / "metrics/training.csv")
+    for plot, column in (("learning rate", "lr"), ("val top-1", "val_top1")):
+        text = python(project, "-m", "dvc", "plots", "show", "--show-vega", plot)
+        assert f'"field": "{column}", "type": "quantitative"' in text
+        points = json.loads(text)["data"]["values"]
+        assert [point[column] for point in points] == [row[column] for row in history]
+    text = python(project, "-m", "dvc", "plots", "show", "--show-vega", "loss")
+    points = json.loads(text)["data"]["values"]
+    drawn = sorted((p["field"], p["epoch"], p["dvc_inferred_y_value"]) for p in points)
+    assert drawn == sorted(
+        (name, row["epoch"], row[name]) for row in history for name in ("loss", "val_loss")
+    )
+
+
 def test_the_checkpoint_holds_tensors_and_names_only(project):
     checkpoint = torch.load(project / "data/checkpoints/best.pth", weights_only=True)
     assert set(checkpoint) == {"meta", "state_dict"}

@@ -58,6 +58,16 @@ def test_the_latest_interrupted_runs_stay_and_older_ones_go(tmp_path):
     assert left == ["run0", *(f"run{number}" for number in range(6 - KEPT, 6))]
 
 
+def test_a_finished_run_takes_no_interrupted_ones_place(tmp_path):
+    for number in range(KEPT + 3):
+        RunState(tmp_path / f"run{number}").path.parent.mkdir()
+    for number in (0, KEPT + 1, KEPT + 2):
+        RunState(tmp_path / f"run{number}").published.touch()
+    forget_old_runs(tmp_path / "run0")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [f"run{number}" for number in range(KEPT + 1)]
+
+
 def test_a_run_that_was_half_deleted_is_no_run_to_go_on_with(tmp_path):
     state = RunState(tmp_path / "run")
     state.path.parent.mkdir()

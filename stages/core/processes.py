@@ -45,7 +45,11 @@ def start_processes(runtime: RuntimeParams, module: str, root: Path) -> bool:
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        kill_all(psutil.Process(process.pid))
+        if runtime.launcher == "pytorch":
+            kill_all(psutil.Process(process.pid))
+        else:
+            process.terminate()  # srun ends its tasks, on other machines too
+            process.wait()
         print("\ninterrupted: `dvc repro` goes on after the last complete epoch", flush=True)
         sys.exit(130)
     if code:

@@ -21,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages.core.checkpoint import bare, save_whole, write_checkpoint
 
-STATE = "state.pth"
+STATE, PUBLISHED = "state.pth", "published"
 KEPT = 3
 """Folders of other, interrupted runs that stay, so that setting a parameter back finds its own."""
 
@@ -40,9 +40,12 @@ def run_folder(parent: Path, inputs: Iterable[Path], *facts: object) -> Path:
 
 
 def forget_old_runs(folder: Path) -> None:
-    """Delete what other runs left beside `folder`, but the latest few."""
+    """Delete what other runs left beside `folder`, but the latest few that were interrupted."""
     others = [other for other in folder.parent.glob("*/") if other != folder]
-    for other in sorted(others, key=lambda other: other.stat().st_mtime_ns)[:-KEPT]:
+    finished = [other for other in others if (other / PUBLISHED).exists()]
+    interrupted = [other for other in others if other not in finished]
+    interrupted.sort(key=lambda other: other.stat().st_mtime_ns)
+    for other in finished + interrupted[:-KEPT]:
         delete_run(other)
 
 
@@ -71,7 +74,7 @@ class RunState:
     def __init__(self, folder: Path):
         self.path = folder / STATE
         self.best = folder / "best.pth"
-        self.published = folder / "published"
+        self.published = folder / PUBLISHED
 
     @property
     def exists(self) -> bool:
