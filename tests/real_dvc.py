@@ -75,6 +75,19 @@ def python(folder: Path, *arguments: str, expect: int = 0, **variables: str) -> 
     return run(folder, sys.executable, *arguments, expect=expect, **variables)
 
 
+def start_training(folder: Path) -> subprocess.Popen:
+    """The train stage in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def repro(folder: Path, *arguments: str, expect: int = 0) -> str:
     return python(folder, "-m", "dvc", "repro", *arguments, expect=expect)
 

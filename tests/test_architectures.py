@@ -62,6 +62,13 @@ def random_weights(path, model: str) -> dict:
     return {"source": "path", "model": model, "path": str(path), "sha256": sha256}
 
 
+def rendered(project, model: str) -> Config:
+    """The config of `model` with two classes, as params.yaml asks."""
+    base = Config.fromfile("configs/finetune.py", import_custom_modules=False)
+    own, params = mmpretrain_config(find_model(model)), load_params(project / "params.yaml")
+    return finetune_config(base, own, {"source": "mim", "model": model}, params, ["a", "b"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["finetune", "lp_ft"])
 @pytest.mark.parametrize("model", SIZES)
@@ -120,22 +127,15 @@ def test_a_model_that_needs_another_parameter_is_named_with_it_before_training(
     project, model, changed, message
 ):
     write_params(project, **({"image": {"size": 128}} | changed))
-    params = load_params(project / "params.yaml")
-    base = Config.fromfile("configs/finetune.py", import_custom_modules=False)
-    own = mmpretrain_config(find_model(model))
     with pytest.raises(ValueError, match=message):
-        finetune_config(base, own, {"source": "mim", "model": model}, params, ["a", "b"])
+        rendered(project, model)
 
 
 def test_a_network_published_as_a_linear_probe_is_trained_whole(project):
     model = "resnet50_byol-pre_8xb512-linear-coslr-90e_in1k"
-    own = mmpretrain_config(find_model(model))
-    assert own.model.backbone.frozen_stages == 4
+    assert mmpretrain_config(find_model(model)).model.backbone.frozen_stages == 4
     write_params(project)
-    params = load_params(project / "params.yaml")
-    base = Config.fromfile("configs/finetune.py", import_custom_modules=False)
-    cfg = finetune_config(base, own, {"source": "mim", "model": model}, params, ["a", "b"])
-    network = get_model(cfg, pretrained=False)
+    network = get_model(rendered(project, model), pretrained=False)
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 

@@ -4,14 +4,12 @@ import csv
 import os
 import re
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from conftest import REPO, write_params
 from mmengine.config import Config
-from real_dvc import SMALL, clone, environment, python, repro
+from real_dvc import SMALL, clone, python, repro, start_training
 
 from stages.core.params import load_params
 from stages.core.processes import start_processes, use_processes
@@ -133,17 +131,8 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path):
     train = SMALL["train"] | {"epochs": 50}
     own = {"launcher": "pytorch", "processes": 2, "workers": 1}
     folder = clone(tmp_path / "project", **(SMALL | {"train": train}), runtime=own)
-    for stage in ("make_sample", "fetch_weights", "prepare_dataset", "render_config"):
-        python(folder, "-m", f"stages.{stage}")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    repro(folder, "render-config")
+    process = start_training(folder)
     for line in process.stdout:
         if line.startswith("epoch 1/50"):
             break

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from real_dvc import SMALL, clone, environment, python, repro
+from real_dvc import SMALL, clone, environment, python, repro, start_training
 
 from stages.core.checkpoint import save_whole, write_checkpoint
 from stages.core.resume import (
@@ -196,15 +196,7 @@ def project(uninterrupted, tmp_path) -> Path:
 
 def training(folder: Path) -> subprocess.Popen:
     """The train stage in a process group of its own, once it has started to train."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start_training(folder)
     line = process.stdout.readline()
     assert line.startswith("training on cpu"), line + process.stdout.read()
     process.first_line = line

@@ -1,6 +1,5 @@
 """How a stage ends when its input is wrong: with the sentence that says so, not with a traceback."""
 
-import linecache
 import sys
 import traceback
 from importlib.util import find_spec
@@ -33,7 +32,5 @@ def print_error(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 def raised_here(trace: TracebackType | None) -> bool:
     """Whether a `raise` of this package ended it: an error that was foreseen, and worded."""
-    frame, line = list(traceback.walk_tb(trace))[-1]
-    path = frame.f_code.co_filename
-    words = linecache.getline(path, line).split()
-    return Path(path).is_relative_to(PACKAGE) and words[:1] == ["raise"]
+    last = traceback.extract_tb(trace)[-1]
+    return Path(last.filename).is_relative_to(PACKAGE) and last.line.split()[:1] == ["raise"]
