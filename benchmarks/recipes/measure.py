@@ -103,6 +103,9 @@ RECIPES = {
     "statistics kept, SGD 0.01, gradient cut to 1, no smoothing, batches of 16": with_(
         SGD_CUT, train={"lr": 0.02}
     ),
+    "statistics kept, SGD 0.02, gradient cut to 1, TrivialAugment": with_(
+        SGD_CUT, augment={"policy": "trivial"}
+    ),
     "statistics kept, AdamW 1e-4, crops of 8 to 100 %": with_(
         KEPT_ADAMW, augment={"crop_scale": [0.08, 1.0]}
     ),
@@ -124,12 +127,15 @@ def main(data: str, arguments: argparse.Namespace) -> None:
             dataset = {"path": "data/photos", "on_error": "exclude"}
         size = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
         train = {"epochs": arguments.epochs, "threads": arguments.threads}
-        common = {"image": size, "train": train, "dataset": dataset}
+        common = {"image": size, "train": train}
         set_params(project, BASE)
-        set_params(project, common)
+        set_params(project, common | {"dataset": dataset})
         run(project, "make_sample", "fetch_weights", "prepare_dataset")
-        if arguments.scenes:
+        if arguments.scenes is not None:
+            compared = arguments.scenes or arguments.size
+            set_params(project, {"image": {"size": compared, "resize": round(compared * 8 / 7)}})
             group_scenes(project)
+            set_params(project, common)
             run(project, "prepare_dataset")
         original = (project / "params.yaml").read_text()
         for seed in range(arguments.seeds):
@@ -238,7 +244,14 @@ if __name__ == "__main__":
     parser.add_argument("--table", action="store_true", help="print the table of runs.csv")
     parser.add_argument("--photos", type=Path, help="a folder of class folders")
     parser.add_argument("--classes", type=Path, help="a file of the class folders to take")
-    parser.add_argument("--scenes", action="store_true", help="split by scenes")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="PIXELS",
+        help="split by scenes, told apart at this picture size (that of --size where none is given)",
+    )
     parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
