@@ -59,7 +59,7 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=False,
     drop_last=False,
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='collate_by_value'),
     sampler=dict(type='EpochSampler', batch_size=None, shuffle=True),
     dataset=dict(
         type='SeededDataset',
@@ -76,7 +76,7 @@ val_dataloader = dict(
     persistent_workers=True,
     pin_memory=False,
     drop_last=False,
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='collate_by_value'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ListedImages',
@@ -110,7 +110,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=None,
     clip_grad=None,
-    paramwise_cfg=dict(custom_keys={'head.': dict(lr_mult=None)}))
+    # with anything in it, mmengine makes a group of each tensor, and each step a hundredth longer
+    paramwise_cfg=dict())
 # lr is written for one process; mmengine multiplies it by the number of processes
 auto_scale_lr = dict(enable=True, base_batch_size=None)
 param_scheduler = []

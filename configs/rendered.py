@@ -82,7 +82,7 @@ optim_wrapper = dict(
         nesterov=True,
         type='SGD',
         weight_decay=0.0001),
-    paramwise_cfg=dict(custom_keys=dict({'head.': dict(lr_mult=1.0)})),
+    paramwise_cfg=dict(),
     type='OptimWrapper')
 param_scheduler = [
     dict(
@@ -179,7 +179,7 @@ test_pipeline = [
 train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)
 train_dataloader = dict(
     batch_size=16,
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='collate_by_value'),
     dataset=dict(
         dataset=dict(
             ann_file='data/dataset/train.txt',
@@ -245,7 +245,7 @@ train_pipeline = [
 val_cfg = dict()
 val_dataloader = dict(
     batch_size=16,
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='collate_by_value'),
     dataset=dict(
         ann_file='data/dataset/val.txt',
         data_root='',

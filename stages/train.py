@@ -26,8 +26,9 @@ from stages.core.gpus import claim_gpus
 from stages.core.hooks import EpochLines, PretrainedWeights
 from stages.core.layout import Layout
 from stages.core.lists import read_list
+from stages.core.loading import LoadedTogether
 from stages.core.params import RuntimeParams, load_params
-from stages.core.processes import rank, start_processes, use_processes
+from stages.core.processes import rank, start_processes, starts_processes, use_processes
 from stages.core.rates import check_layer_depths
 from stages.core.resume import (
     GoOn,
@@ -55,10 +56,10 @@ def main(root: Path = Path()) -> None:
     params = load_params(layout.params)
     claim_gpus(params.runtime, params.runtime.processes)
     lock = layout.work / "train.lock"
-    if rank() == 0:
+    if starts_processes(params.runtime):
         with only_training(lock):
-            pass  # before processes are started, which would give up waiting for one another
-    if start_processes(params.runtime, "stages.train", root):
+            pass  # here, as the processes would give up waiting for one another
+        start_processes(params.runtime, "stages.train", root)
         return
     device = use_device(params.runtime.device)
     images = read_list(layout.train_list) + read_list(layout.val_list)
@@ -103,6 +104,8 @@ def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> 
     runner = Runner.from_cfg(cfg)
     check_layer_depths(bare(runner.model), cfg)
     lay_out(runner.model, cfg)
+    if device == "cpu":
+        runner.train_loop.dataloader = LoadedTogether(runner.train_loop.dataloader)
     if state.exists:
         runner.register_hook(GoOn(state))
     elif pretrained:

@@ -97,8 +97,9 @@ def test_seed_and_determinism_reach_all_that_draws(tmp_path):
 
 def test_what_mim_train_adds_unseen_is_written_down(tmp_path):
     cfg = render(tmp_path)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        assert loader.collate_fn == dict(type="default_collate")
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        assert loader.collate_fn == dict(type="collate_by_value")
+    assert cfg.test_dataloader.collate_fn == dict(type="default_collate")
     assert cfg.train_dataloader.persistent_workers is True
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from conftest import REPO, picture
 from mmcv.transforms import RandomFlip
 from mmengine.registry import DefaultScope
 from mmpretrain.datasets.transforms import ColorJitter
+from mmpretrain.structures import DataSample
 from real_dvc import python
 from torch.utils.data import DataLoader
 
@@ -21,6 +23,8 @@ from stages.core.loading import (
     ContiguousFlip,
     EpochSampler,
     ListedImages,
+    LoadedTogether,
+    SamplesByValue,
     SeededDataset,
     derived_seed,
     randomness,
@@ -63,6 +67,55 @@ def epochs(workers: int, persistent: bool = False, seed: int = 0) -> list[list]:
 @pytest.mark.parametrize(("workers", "persistent"), [(1, False), (2, False), (2, True), (3, True)])
 def test_the_number_of_workers_changes_nothing(workers, persistent):
     assert epochs(workers, persistent) == epochs(0)
+
+
+class Handed:
+    """A loader of five batches that notes which it has handed out."""
+
+    num_workers, sampler = 2, "its sampler"
+
+    def __init__(self):
+        self.out = []
+
+    def __len__(self):
+        return 5
+
+    def __iter__(self):
+        for batch in range(5):
+            self.out.append(batch)
+            yield batch
+
+
+def test_a_batch_is_taken_from_each_worker_before_the_first_is_trained_on():
+    loader = LoadedTogether(Handed())
+    out = [(batch, list(loader.out)) for batch in loader]
+    assert out == [
+        (0, [0, 1]),
+        (1, [0, 1]),
+        (2, [0, 1, 2, 3]),
+        (3, [0, 1, 2, 3]),
+        (4, [0, 1, 2, 3, 4]),
+    ]
+    assert len(loader) == 5 and loader.sampler == "its sampler"
+
+
+def test_without_workers_each_batch_is_loaded_when_it_is_needed():
+    loader = LoadedTogether(Handed())
+    loader.loader.num_workers = 0
+    assert [(batch, list(loader.out)) for batch in loader][1] == (1, [0, 1])
+
+
+def test_samples_come_from_a_worker_as_they_were_without_shared_memory():
+    samples = [
+        DataSample(metainfo={"img_path": f"{label}.jpg"}).set_gt_label(label).set_gt_score([0.0, 1.0])
+        for label in (3, 0)
+    ]
+    sent = bytes(ForkingPickler.dumps(SamplesByValue(samples)))
+    for _ in range(2):  # shared memory is received once
+        received = ForkingPickler.loads(sent)
+        assert [sample.gt_label.tolist() for sample in received] == [[3], [0]]
+        assert [sample.gt_score.tolist() for sample in received] == [[0.0, 1.0]] * 2
+        assert [sample.img_path for sample in received] == ["3.jpg", "0.jpg"]
 
 
 def test_epochs_pictures_and_seeds_differ():

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from real_dvc import SMALL, clone, python, repro, start_training
 
 from stages.core.params import load_params
-from stages.core.processes import start_processes, use_processes
+from stages.core.processes import STARTED, start_processes, starts_processes, use_processes
 from stages.core.runtime import use_precision
 
 RENDERED = REPO / "configs/rendered.py"
@@ -59,13 +59,22 @@ def test_slurm_starts_the_stage_once_a_task(tmp_path, monkeypatch, capfd):
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     params = runtime(tmp_path, launcher="slurm", processes=3)
-    assert start_processes(params, "stages.train", tmp_path)
+    assert starts_processes(params)
+    start_processes(params, "stages.train", tmp_path)
     printed = capfd.readouterr().out
     assert re.search(r"--ntasks=3 --kill-on-bad-exit=1 \S*python\S* -m stages.train", printed)
     assert "started: 1" in printed
     fake.write_text("#!/bin/sh\nexit 7\n")
     with pytest.raises(SystemExit, match="7"):
         start_processes(params, "stages.train", tmp_path)
+
+
+@pytest.mark.parametrize("mark", [STARTED, "TORCHELASTIC_RUN_ID"])
+def test_one_of_several_processes_starts_no_others(tmp_path, monkeypatch, mark):
+    params = runtime(tmp_path, launcher="pytorch", processes=2)
+    assert starts_processes(params) and not starts_processes(runtime(tmp_path))
+    monkeypatch.setenv(mark, "1")
+    assert not starts_processes(params)
 
 
 @pytest.mark.parametrize(

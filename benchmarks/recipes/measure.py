@@ -103,6 +103,11 @@ RECIPES = {
     "statistics kept, SGD 0.01, gradient cut to 1, no smoothing, batches of 16": with_(
         SGD_CUT, train={"lr": 0.02}
     ),
+    "statistics kept, AdamW 3e-4, batches of 16, TrivialAugment": with_(
+        KEPT_ADAMW,
+        train={"lr": 6e-4, "label_smoothing": 0.0, "batch_size": 16},
+        augment={"policy": "trivial"},
+    ),
     "statistics kept, SGD 0.02, gradient cut to 1, TrivialAugment": with_(
         SGD_CUT, augment={"policy": "trivial"}
     ),
@@ -125,15 +130,13 @@ def main(data: str, arguments: argparse.Namespace) -> None:
         if arguments.photos:
             copy_classes(arguments.photos, project / "data/photos", arguments.classes)
             dataset = {"path": "data/photos", "on_error": "exclude"}
-        size = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
         train = {"epochs": arguments.epochs, "threads": arguments.threads}
-        common = {"image": size, "train": train}
+        common = {"image": pixels(arguments.size), "train": train}
         set_params(project, BASE)
         set_params(project, common | {"dataset": dataset})
         run(project, "make_sample", "fetch_weights", "prepare_dataset")
         if arguments.scenes is not None:
-            compared = arguments.scenes or arguments.size
-            set_params(project, {"image": {"size": compared, "resize": round(compared * 8 / 7)}})
+            set_params(project, {"image": pixels(arguments.scenes or arguments.size)})
             group_scenes(project)
             set_params(project, common)
             run(project, "prepare_dataset")
@@ -152,6 +155,12 @@ def main(data: str, arguments: argparse.Namespace) -> None:
                     val = max(float(row["val_top1"]) for row in csv.DictReader(file))
                 test = json.loads((project / "metrics/evaluation.json").read_text())["top1"]
                 add([data, name, seed, val, test, arguments.epochs, round(seconds)])
+
+
+def pixels(size: int) -> dict:
+    """The image section for a picture size, with the short side that is usual on ImageNet, 256 for 224."""
+    resize = round(size * 8 / 7)
+    return {"size": size, "resize": resize, "reduce": max(256, resize)}
 
 
 def group_scenes(project: Path) -> None:

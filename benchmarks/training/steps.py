@@ -1,9 +1,11 @@
-"""Pictures a second of the train stage's steps, loading and hooks included: the median of its epochs but
-the first.
+"""Pictures a second of the train stage against the network's bare steps, in one process.
 
     python benchmarks/training/steps.py
 
-Run in a project with a rendered config.
+Run in a project with a rendered config. Between two epochs of the stage (loading, augmentation and hooks
+included, validation not) as many bare steps are taken, with the same threads, kernels and memory format.
+An epoch is compared with the mean of those before and after it, so that a machine that becomes slower
+meanwhile changes little. The first epoch, which decodes the pictures, does not count.
 """
 
 import os
@@ -13,11 +15,18 @@ import time
 
 sys.path.insert(0, os.getcwd())
 
+from bare import bare_step  # noqa: E402
+
 import stages.train  # noqa: E402
 
 
 class Clock(stages.train.EpochLines):
-    epochs: list[float] = []
+    loaded: list[float] = []
+    bare: list[float] = []
+
+    def before_train(self, runner):
+        self.step = bare_step(runner.cfg)
+        self.steps, self.batch = len(runner.train_dataloader), runner.cfg.train_dataloader.batch_size
 
     def before_train_epoch(self, runner):
         super().before_train_epoch(runner)
@@ -29,10 +38,25 @@ class Clock(stages.train.EpochLines):
 
     def after_train_epoch(self, runner):
         super().after_train_epoch(runner)
-        self.epochs.append(self.pictures / (time.perf_counter() - self.start))
+        self.loaded.append(self.pictures / (time.perf_counter() - self.start))
+        start = time.perf_counter()
+        for _ in range(self.steps):
+            self.step()
+        self.bare.append(self.steps * self.batch / (time.perf_counter() - start))
+
+
+def main() -> None:
+    stages.train.EpochLines = Clock
+    stages.train.main()
+    around = zip(Clock.bare, Clock.bare[1:], strict=False)
+    ratios = [
+        loaded * (1 / before + 1 / after) / 2
+        for loaded, (before, after) in zip(Clock.loaded[1:], around, strict=True)
+    ]
+    low, middle, high = statistics.quantiles(ratios)
+    rates = f"{statistics.median(Clock.loaded[1:]):.1f} | {statistics.median(Clock.bare):.1f}"
+    print(f"{len(ratios)} epochs | {rates} | {middle:.2f} ({low:.2f} to {high:.2f}) |")
 
 
 if __name__ == "__main__":
-    stages.train.EpochLines = Clock
-    stages.train.main()
-    print("pictures a second:", statistics.median(Clock.epochs[1:]))
+    main()

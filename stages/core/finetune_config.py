@@ -310,7 +310,9 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
             "param_scheduler": schedulers,
         },
     )
-    cfg.optim_wrapper.paramwise_cfg.custom_keys["head."] = dict(lr_mult=train.head_lr_mult)
+    if train.head_lr_mult != 1:
+        custom_keys = {"head.": dict(lr_mult=train.head_lr_mult)}
+        cfg.optim_wrapper.paramwise_cfg.custom_keys = custom_keys
 
 
 def set_balance(cfg: Config, train: TrainParams) -> None:

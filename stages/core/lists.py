@@ -25,7 +25,7 @@ def write_list(path: Path, images: list[ListedImage]) -> None:
 
 def read_list(path: Path) -> list[ListedImage]:
     images = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             sha256, label, name = line.split(" ", 2)
             images.append(ListedImage(unescape(name), int(label), sha256))
@@ -43,7 +43,14 @@ def write_classes(path: Path, classes: list[str]) -> None:
 
 
 def read_classes(path: Path) -> list[str]:
-    return [unescape(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    return [unescape(line) for line in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist. Run `dvc repro` to make it.") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,17 +10,21 @@ import os.path as osp
 import random
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, RandomFlip
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, default_collate
+from mmengine.registry import FUNCTIONS
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.transforms import ColorJitter
 from mmpretrain.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
-from torch.utils.data import get_worker_info
+from mmpretrain.structures import DataSample
+from torch.utils.data import DataLoader, get_worker_info
 
 from stages.core.decoding import decode
 from stages.core.lists import read_list
@@ -180,6 +184,57 @@ class EpochSampler(DefaultSampler):
         return iter([first + position for position in positions + positions[:1] * self.alone])
 
 
+class LoadedTogether:
+    """A DataLoader of which as many batches are taken at once as it has workers, for a CPU that trains.
+
+    Each worker then loads its next one at the same time as the others. The threads that compute a layer
+    wait for the one that a worker interrupts, so interruptions cost less where they coincide.
+    """
+
+    def __init__(self, loader: DataLoader):
+        self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict]:
+        batches = iter(self.loader)
+        while together := list(islice(batches, max(self.loader.num_workers, 1))):
+            yield from together
+
+
+@FUNCTIONS.register_module()
+def collate_by_value(batch: list[dict]) -> dict:
+    """mmengine's default_collate, of which a worker sends the labels as numbers.
+
+    Each label is a tensor, and torch would send each as shared memory, with a connection of its own.
+    """
+    collated = default_collate(batch)
+    collated["data_samples"] = SamplesByValue(collated["data_samples"])
+    return collated
+
+
+class SamplesByValue(list):
+    """DataSamples that are pickled without torch's shared memory; unpickled, a list."""
+
+    def __reduce__(self):
+        arrays = [{name: tensor.numpy() for name, tensor in sample.items()} for sample in self]
+        return restored_samples, (arrays, [sample.metainfo for sample in self])
+
+
+def restored_samples(arrays: list[dict], metainfos: list[dict]) -> list[DataSample]:
+    samples = []
+    for fields, metainfo in zip(arrays, metainfos, strict=True):
+        sample = DataSample(metainfo=metainfo)
+        for name, array in fields.items():
+            sample.set_field(torch.from_numpy(array), name, dtype=torch.Tensor)
+        samples.append(sample)
+    return samples
+
+
 def derived_seed(*numbers: int) -> int:
     """A 32-bit seed from several numbers, so that neighbouring seeds share no stream."""
     digest = hashlib.sha256("/".join(map(str, numbers)).encode()).digest()
@@ -187,9 +242,12 @@ def derived_seed(*numbers: int) -> int:
 
 
 def seed_all(seed: int) -> None:
+    """The global generators of Python, NumPy and torch, on the CPU and, where CUDA is used, there."""
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # for later, torch.manual_seed would keep a stack trace each time
+        torch.cuda.manual_seed_all(seed)
 
 
 @contextmanager

@@ -17,13 +17,15 @@ STARTED = "FINETUNE_PROCESSES_STARTED"
 """Set in the environment of processes that start_processes started."""
 
 
-def start_processes(runtime: RuntimeParams, module: str, root: Path) -> bool:
-    """Run `python -m module` in as many processes as params.yaml says; False when this is one of them.
+def starts_processes(runtime: RuntimeParams) -> bool:
+    """Whether this process is to start those that train: with a launcher, and unless it is one of them,
+    or was started by the user's own torchrun (several machines)."""
+    started = "TORCHELASTIC_RUN_ID" in os.environ or STARTED in os.environ
+    return runtime.launcher != "none" and not started
 
-    Started by the user's own torchrun (several machines), or with launcher none, nothing is done.
-    """
-    if runtime.launcher == "none" or "TORCHELASTIC_RUN_ID" in os.environ or STARTED in os.environ:
-        return False
+
+def start_processes(runtime: RuntimeParams, module: str, root: Path) -> None:
+    """Run `python -m module` in as many processes as params.yaml says, and wait for them."""
     if runtime.launcher == "pytorch":
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={runtime.processes}", "-m", module]
@@ -54,7 +56,6 @@ def start_processes(runtime: RuntimeParams, module: str, root: Path) -> bool:
         sys.exit(130)
     if code:
         sys.exit(code if code > 0 else 128 - code)
-    return True
 
 
 def ignore_interrupts() -> None:

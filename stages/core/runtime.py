@@ -11,7 +11,7 @@ import mmengine.device.utils
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from mmengine.registry import FUNCTIONS, OPTIM_WRAPPERS
+from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from stages.core.kernels import check_kernels
@@ -88,8 +88,6 @@ def place(cfg: Config, root: Path, runtime: RuntimeParams, device: str) -> Confi
         loader = cfg[name]
         loader.num_workers = runtime.workers
         loader.persistent_workers = loader.persistent_workers and runtime.workers > 0
-        if device == "cpu":
-            loader.worker_init_fn = dict(type="give_way")
         dataset = loader.dataset
         while "dataset" in dataset:
             dataset = dataset.dataset
@@ -107,16 +105,6 @@ def place(cfg: Config, root: Path, runtime: RuntimeParams, device: str) -> Confi
     cfg.default_hooks.update(checkpoint=None, logger=None, timer=None)
     cfg.log_level = "ERROR"
     return cfg
-
-
-@FUNCTIONS.register_module()
-def give_way(worker: int) -> None:
-    """A loader worker behind the threads that train on the same CPU.
-
-    All of those wait for the one that a worker interrupts. Not further behind, as other programs would
-    then stop the worker, and training with it.
-    """
-    os.nice(10)
 
 
 def use_precision(cfg: Config, device: str) -> None:
