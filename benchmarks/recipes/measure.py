@@ -158,7 +158,7 @@ def main(data: str, arguments: argparse.Namespace) -> None:
 
 
 def pixels(size: int) -> dict:
-    """The image section for a picture size, with the short side that is usual on ImageNet, 256 for 224."""
+    """The image section for a picture size; the short side is that of 256 for 224, as is usual."""
     resize = round(size * 8 / 7)
     return {"size": size, "resize": resize, "reduce": max(256, resize)}
 
