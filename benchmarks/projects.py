@@ -40,6 +40,12 @@ def set_params(project: Path, changes: dict) -> None:
     YAML_FILE.dump(params, project / "params.yaml")
 
 
+def pixels(size: int) -> dict:
+    """The image section for a picture size; the short side is that of 256 for 224, as is usual."""
+    resize = round(size * 8 / 7)
+    return {"size": size, "resize": resize, "reduce": max(256, resize)}
+
+
 def run(project: Path, *stages: str) -> None:
     for stage in stages:
         command = [sys.executable, "-m", f"stages.{stage}"]

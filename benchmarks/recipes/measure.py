@@ -24,7 +24,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO), str(REPO / "benchmarks")]
 
-from projects import copy_classes, copy_project, run, set_params  # noqa: E402
+from projects import copy_classes, copy_project, pixels, run, set_params  # noqa: E402
 
 RUNS = Path(__file__).with_name("runs.csv")
 COLUMNS = ["data", "recipe", "seed", "val_top1", "test_top1", "epochs", "seconds"]
@@ -79,6 +79,7 @@ def with_(base: dict, **sections) -> dict:
     return {key: base.get(key, {}) | sections.get(key, {}) for key in {**base, **sections}}
 
 
+ADAMW_16 = with_(KEPT_ADAMW, train={"lr": 6e-4, "label_smoothing": 0.0, "batch_size": 16})
 SGD_CUT = with_(KEPT, train={"lr": 0.04, "clip_grad": 1.0, "label_smoothing": 0.0, "batch_size": 16})
 RECIPES = {
     "tutorial (SGD 0.1 from the first step)": TUTORIAL,
@@ -96,17 +97,13 @@ RECIPES = {
     "statistics kept, AdamW 3e-4, no smoothing": with_(
         KEPT_ADAMW, train={"lr": 3e-4, "label_smoothing": 0.0}
     ),
-    "statistics kept, AdamW 3e-4, no smoothing, batches of 16": with_(
-        KEPT_ADAMW, train={"lr": 6e-4, "label_smoothing": 0.0, "batch_size": 16}
-    ),
+    "statistics kept, AdamW 3e-4, no smoothing, batches of 16": ADAMW_16,
     "statistics kept, SGD 0.02, gradient cut to 1, no smoothing, batches of 16": SGD_CUT,
     "statistics kept, SGD 0.01, gradient cut to 1, no smoothing, batches of 16": with_(
         SGD_CUT, train={"lr": 0.02}
     ),
     "statistics kept, AdamW 3e-4, batches of 16, TrivialAugment": with_(
-        KEPT_ADAMW,
-        train={"lr": 6e-4, "label_smoothing": 0.0, "batch_size": 16},
-        augment={"policy": "trivial"},
+        ADAMW_16, augment={"policy": "trivial"}
     ),
     "statistics kept, SGD 0.02, gradient cut to 1, TrivialAugment": with_(
         SGD_CUT, augment={"policy": "trivial"}
@@ -155,12 +152,6 @@ def main(data: str, arguments: argparse.Namespace) -> None:
                     val = max(float(row["val_top1"]) for row in csv.DictReader(file))
                 test = json.loads((project / "metrics/evaluation.json").read_text())["top1"]
                 add([data, name, seed, val, test, arguments.epochs, round(seconds)])
-
-
-def pixels(size: int) -> dict:
-    """The image section for a picture size; the short side is that of 256 for 224, as is usual."""
-    resize = round(size * 8 / 7)
-    return {"size": size, "resize": resize, "reduce": max(256, resize)}
 
 
 def group_scenes(project: Path) -> None:

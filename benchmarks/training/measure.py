@@ -24,16 +24,15 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 sys.path.insert(0, str(REPO / "benchmarks"))
 
-from projects import copy_project, run, set_params  # noqa: E402
+from projects import copy_project, pixels, run, set_params  # noqa: E402
 
 
 def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "project"
         copy_project(project)
-        image = {"size": arguments.size, "resize": round(arguments.size * 8 / 7)}
         train = {"epochs": arguments.epochs, "batch_size": arguments.batch}
-        changes = {"image": image, "train": train}
+        changes = {"image": pixels(arguments.size), "train": train}
         if arguments.model:
             changes["weights"] = {"source": "none", "model": arguments.model}
         if arguments.kernels:

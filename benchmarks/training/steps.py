@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 import time
+from itertools import pairwise
 
 sys.path.insert(0, os.getcwd())
 
@@ -48,10 +49,9 @@ class Clock(stages.train.EpochLines):
 def main() -> None:
     stages.train.EpochLines = Clock
     stages.train.main()
-    around = zip(Clock.bare, Clock.bare[1:], strict=False)
     ratios = [
         loaded * (1 / before + 1 / after) / 2
-        for loaded, (before, after) in zip(Clock.loaded[1:], around, strict=True)
+        for loaded, (before, after) in zip(Clock.loaded[1:], pairwise(Clock.bare), strict=True)
     ]
     low, middle, high = statistics.quantiles(ratios)
     rates = f"{statistics.median(Clock.loaded[1:]):.1f} | {statistics.median(Clock.bare):.1f}"
