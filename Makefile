@@ -15,10 +15,10 @@ repro: environment  ## Run the pipeline: what changed since the last run, and no
 	dvc repro
 
 check: environment  ## Fail when anything in Git is stale: parameters, code, data, dvc.lock, metrics (seconds)
-	python -m stages.check
+	python -m stages check
 
 verify: environment  ## Run the pipeline again from nothing and compare every output with dvc.lock
-	python -m stages.verify
+	python -m stages verify
 
 test: environment lint  ## Run every test that needs no GPU (about 12 minutes on two cores)
 	python -m pytest -m "not gpu" --numprocesses 2 --dist loadscope
@@ -35,7 +35,7 @@ format: environment  ## Apply style
 	ruff format .
 
 dag: environment  ## Draw the pipeline in README.md
-	python -m stages.draw_dag
+	python -m stages draw_dag
 
 # pip checks every hash of the lock; --no-deps, as the lock is the whole tree (see tool.uv in pyproject.toml)
 environment:

@@ -8,12 +8,15 @@ this file does not know cannot be set by a slip. None and empty lists are filled
 default_scope = 'mmpretrain'
 custom_imports = dict(
     imports=[
-        'stages.core.efficientnet_lite',
-        'stages.core.hooks',
-        'stages.core.linear_probe',
-        'stages.core.loading',
-        'stages.core.rates',
-        'stages.core.scoring',
+        'stages.core.images.loading',
+        'stages.core.networks.efficientnet_lite',
+        'stages.core.scoring.metrics',
+        'stages.core.training.augmentation',
+        'stages.core.training.history',
+        'stages.core.training.hooks',
+        'stages.core.training.linear_probe',
+        'stages.core.training.sampling',
+        'stages.core.training.schedules',
     ],
     allow_failed_imports=False)
 

@@ -21,12 +21,15 @@ custom_hooks = [
 custom_imports = dict(
     allow_failed_imports=False,
     imports=[
-        'stages.core.efficientnet_lite',
-        'stages.core.hooks',
-        'stages.core.linear_probe',
-        'stages.core.loading',
-        'stages.core.rates',
-        'stages.core.scoring',
+        'stages.core.images.loading',
+        'stages.core.networks.efficientnet_lite',
+        'stages.core.scoring.metrics',
+        'stages.core.training.augmentation',
+        'stages.core.training.history',
+        'stages.core.training.hooks',
+        'stages.core.training.linear_probe',
+        'stages.core.training.sampling',
+        'stages.core.training.schedules',
     ])
 data_preprocessor = dict(
     mean=[

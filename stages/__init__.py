@@ -8,13 +8,16 @@ from stages.core.errors import say_errors
 if sys.argv[0] == "-m":  # a stage is being started, not imported
     say_errors()
 
-from stages.core.kernels import hold_kernels  # noqa: E402
+from stages.core.machine.kernels import hold_kernels  # noqa: E402
 
 hold_kernels(Path("params.yaml"))  # here, as it must come before torch computes anything
 
 # mmengine asks for CUDA when it is imported; with this, torch counts the GPUs without starting CUDA,
-# which would fix the GPUs of the process before it has claimed one (stages/core/gpus.py)
+# which would fix the GPUs of the process before it has claimed one (stages/core/machine/gpus.py)
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 # mmcv-lite has no compiled operators and says so at each import; classification needs none
 warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+
+# `python -m stages.predict` still runs stages/commands/predict.py
+__path__.append(str(Path(__file__).parent / "commands"))

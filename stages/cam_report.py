@@ -19,17 +19,19 @@ from mmengine.config import Config
 from PIL import Image
 from tqdm import tqdm
 
-from stages.core.archives import ensure_images
-from stages.core.cam import grayscale_cams, last_spatial_layer, overlay
-from stages.core.checkpoint import load_classifier
-from stages.core.gpus import claim_gpus
+from stages.core.explaining.cam import grayscale_cams, overlay
+from stages.core.explaining.layers import last_spatial_layer
+from stages.core.files import write_text
+from stages.core.images.archives import ensure_images
+from stages.core.inference.classifier import load_classifier
+from stages.core.inference.inputs import as_shown, load_pictures
 from stages.core.layout import Layout
-from stages.core.lists import write_text
+from stages.core.machine.device import use_device
+from stages.core.machine.gpus import claim_gpus
+from stages.core.machine.placement import use_kernels
 from stages.core.params import load_params
-from stages.core.pictures import as_shown, load_pictures
-from stages.core.predictions import Prediction, read_predictions
-from stages.core.report import Overlay, ReportedPicture, report_page
-from stages.core.runtime import use_device, use_kernels
+from stages.core.report.page import Overlay, ReportedPicture, report_page
+from stages.core.scoring.predictions import Prediction, read_predictions
 
 
 def main(root: Path = Path()) -> None:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from stages.core.archives import ensure_images
-from stages.core.checkpoint import lay_out, load_exactly
-from stages.core.gpus import claim_gpus
+from stages.core.files import write_text
+from stages.core.images.archives import ensure_images
+from stages.core.images.lists import read_list
 from stages.core.layout import Layout
-from stages.core.lists import read_list, write_text
+from stages.core.machine.device import use_device
+from stages.core.machine.gpus import claim_gpus
+from stages.core.machine.placement import place, read_config, use_kernels
+from stages.core.networks.checkpoint import lay_out, load_exactly
 from stages.core.params import load_params
-from stages.core.predictions import write_predictions
-from stages.core.runtime import place, read_config, use_device, use_kernels
-from stages.core.scoring import PredictionCollector, score_flips
+from stages.core.scoring.metrics import PredictionCollector, score_flips
+from stages.core.scoring.predictions import write_predictions
 
 
 def main(root: Path = Path()) -> None:

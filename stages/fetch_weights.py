@@ -13,12 +13,12 @@ import os
 import shutil
 from pathlib import Path
 
-from stages.core.checkpoint import write_checkpoint
+from stages.core.files import write_text
 from stages.core.layout import Layout
-from stages.core.lists import write_text
-from stages.core.model_index import model_config
+from stages.core.networks.checkpoint import write_checkpoint
 from stages.core.params import load_params
-from stages.core.weights import find_weights, read_tensors
+from stages.core.zoo.download import find_weights, read_tensors
+from stages.core.zoo.index import model_config
 
 
 def main(root: Path = Path()) -> None:

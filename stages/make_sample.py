@@ -16,7 +16,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from stages.core.fruit import KINDS, draw, encode
+from stages.core.drawing.fruits import KINDS
+from stages.core.drawing.scene import draw, encode
 from stages.core.layout import Layout
 from stages.core.params import load_params
 

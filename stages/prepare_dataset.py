@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.core.findings import (
+from stages.core.dataset.checks import CheckedImage, check_images
+from stages.core.dataset.findings import (
     SMALL_CLASS,
     Finding,
     examine,
@@ -26,12 +27,12 @@ from stages.core.findings import (
     usable,
     write_findings,
 )
-from stages.core.images import CheckedImage, check_images
+from stages.core.dataset.sources import SPLITS, FoundImage, check_learnable, find_images
+from stages.core.dataset.splits import assign_splits
+from stages.core.files import write_text
+from stages.core.images.lists import ListedImage, write_classes, write_list
 from stages.core.layout import Layout
-from stages.core.lists import ListedImage, write_classes, write_list, write_text
 from stages.core.params import load_params
-from stages.core.sources import SPLITS, FoundImage, check_learnable, find_images
-from stages.core.splits import assign_splits
 
 
 def main(root: Path = Path()) -> None:

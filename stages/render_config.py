@@ -12,9 +12,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from stages.core.finetune_config import finetune_config, rendered_text
+from stages.core.config.finetune_config import finetune_config, rendered_text
+from stages.core.files import write_text
+from stages.core.images.lists import read_classes
 from stages.core.layout import Layout
-from stages.core.lists import read_classes, write_text
 from stages.core.params import load_params
 
 

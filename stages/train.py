@@ -20,17 +20,19 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from stages.core.archives import ensure_images
-from stages.core.checkpoint import bare, lay_out, write_whole
-from stages.core.gpus import claim_gpus
-from stages.core.hooks import EpochLines, PretrainedWeights
+from stages.core.files import write_whole
+from stages.core.images.archives import ensure_images
+from stages.core.images.lists import read_list
 from stages.core.layout import Layout
-from stages.core.lists import read_list
-from stages.core.loading import LoadedTogether
+from stages.core.machine.device import keep_freed_memory, machine_facts, use_device
+from stages.core.machine.gpus import claim_gpus
+from stages.core.machine.placement import place, read_config, use_kernels, use_precision, use_processes
+from stages.core.networks.checkpoint import bare, lay_out
 from stages.core.params import RuntimeParams, load_params
-from stages.core.processes import rank, start_processes, starts_processes, use_processes
-from stages.core.rates import check_layer_depths
-from stages.core.resume import (
+from stages.core.training.history import EpochLines
+from stages.core.training.hooks import PretrainedWeights
+from stages.core.training.processes import rank, start_processes, starts_processes
+from stages.core.training.resume import (
     GoOn,
     RunState,
     SaveEpochs,
@@ -40,15 +42,8 @@ from stages.core.resume import (
     is_recorded,
     run_folder,
 )
-from stages.core.runtime import (
-    keep_freed_memory,
-    machine_facts,
-    place,
-    read_config,
-    use_device,
-    use_kernels,
-    use_precision,
-)
+from stages.core.training.sampling import LoadedTogether
+from stages.core.training.schedules import check_layer_depths
 
 
 def main(root: Path = Path()) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conftest import REPO, write_params
 
-from stages.core.kernels import AVX2
+from stages.core.machine.kernels import AVX2
 
 SMALL = {
     "sample": {"images_per_class": 8},

@@ -32,8 +32,8 @@ sys.path[:0] = [str(REPO), str(REPO / "benchmarks")]
 
 from projects import copy_project, run, set_params  # noqa: E402
 
+from stages.core.machine.placement import place  # noqa: E402
 from stages.core.params import load_params  # noqa: E402
-from stages.core.runtime import place  # noqa: E402
 
 EPOCHS = 2
 CASES = {

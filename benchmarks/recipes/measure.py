@@ -176,10 +176,10 @@ def pretrained_features(project: Path):
     import torch
     from mmpretrain import get_model
 
-    from stages.core.checkpoint import load_pretrained
-    from stages.core.lists import read_classes, read_list
-    from stages.core.pictures import load_pictures
-    from stages.core.runtime import read_config, use_kernels
+    from stages.core.images.lists import read_classes, read_list
+    from stages.core.inference.inputs import load_pictures
+    from stages.core.machine.placement import read_config, use_kernels
+    from stages.core.networks.checkpoint import load_pretrained
 
     run(project, "render_config")
     cfg = read_config(project / "configs/rendered.py")

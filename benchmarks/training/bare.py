@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmpretrain import get_model
 from mmpretrain.structures import DataSample
 
-from stages.core.checkpoint import lay_out
-from stages.core.hooks import keep_statistics
+from stages.core.networks.checkpoint import lay_out
+from stages.core.training.hooks import keep_statistics
 
 
 def network(cfg: Config) -> torch.nn.Module:

@@ -5,7 +5,7 @@ none; all other models have MMPretrain's.
 """
 
 custom_imports = dict(
-    imports=['stages.core.efficientnet_lite'], allow_failed_imports=False)
+    imports=['stages.core.networks.efficientnet_lite'], allow_failed_imports=False)
 
 model = dict(
     type='ImageClassifier',

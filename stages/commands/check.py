@@ -1,0 +1,31 @@
+"""Check that what Git holds belongs together: parameters, code, data pointers, dvc.lock and metrics.
+
+    python -m stages check
+
+Needs neither the data nor torch, and runs nothing: it proves that nothing is stale. That the code gives
+what dvc.lock says, `python -m stages verify` proves. Exit code 1 when there is a problem.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from stages.core.layout import Layout
+from stages.core.params import load_params
+from stages.core.provenance.lock_check import Problem, examine_project, report
+
+
+def main(root: Path = Path()) -> bool:
+    """Print what was found; returns whether everything belongs together."""
+    examined = examine_project(root)
+    try:
+        load_params(Layout(root).params)
+    except (FileNotFoundError, ValueError) as error:
+        examined.problems.insert(0, Problem("params.yaml", str(error)))
+    print(report(examined))
+    return not examined.problems
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    sys.exit(0 if main() else 1)

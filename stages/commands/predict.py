@@ -1,0 +1,150 @@
+"""Class names and scores for pictures: files or folders in, a table, CSV or JSON out.
+
+    python -m stages predict photo.jpg
+    python -m stages predict photos/ --format csv --output predictions.csv
+
+Exit code 1 when a file could not be read; the others are still predicted.
+"""
+
+import argparse
+import csv
+import io
+import json
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import nn
+from tqdm import tqdm
+
+from stages.core.dataset.sources import files_below
+from stages.core.files import write_text
+from stages.core.inference.classifier import load_classifier
+from stages.core.inference.inputs import load_pictures
+from stages.core.layout import Layout
+from stages.core.machine.device import use_device
+from stages.core.machine.placement import use_kernels
+from stages.core.params import load_params
+from stages.core.scoring.predictions import Prediction
+
+
+def main(
+    paths: list[str], top: int = 5, kind: str = "table", batch_size: int = 32, root: Path = Path()
+) -> tuple[str, list[str]]:
+    """The formatted predictions, in the order of the paths, and what could not be read.
+
+    kind: table, csv or json. Raises FileNotFoundError for a path that does not exist.
+    """
+    layout = Layout(root)
+    device = use_device(load_params(layout.params).runtime.device)
+    files = find_files(paths)
+    cfg = Config.fromfile(layout.rendered_config)
+    use_kernels(cfg, device)
+    model, classes = load_classifier(cfg, layout.checkpoint, device)
+
+    predictions, problems = [], []
+    bar = tqdm(total=len(files), desc="predicting", unit="image", disable=not sys.stderr.isatty())
+    for start in range(0, len(files), batch_size):
+        batch = files[start : start + batch_size]
+        scored, unread = predict(cfg, model, classes, batch, top)
+        predictions += scored
+        problems += unread
+        bar.update(len(batch))
+    bar.close()
+    return FORMATS[kind](predictions), problems
+
+
+def find_files(paths: list[str]) -> list[Path]:
+    files = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += files_below(path)
+        elif path.exists():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"{path} does not exist; expected a picture or a folder of them.")
+    if not files:
+        raise FileNotFoundError(f"{', '.join(paths)} holds no file; expected pictures.")
+    return files
+
+
+def predict(
+    cfg: Config, model: nn.Module, classes: list[str], files: list[Path], top: int
+) -> tuple[list[Prediction], list[str]]:
+    inputs, read, problems = [], [], []
+    for file in files:
+        try:
+            inputs.append(load_pictures(cfg, model, [file])[1])
+            read.append(file)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    if not inputs:
+        return [], problems
+    with torch.no_grad():
+        samples = model.predict(torch.cat(inputs))
+    return [
+        Prediction.from_scores(str(file), classes, sample.pred_score.tolist(), top=top)
+        for file, sample in zip(read, samples, strict=True)
+    ], problems
+
+
+def as_table(predictions: list[Prediction]) -> str:
+    width = max((len(row.path) for row in predictions), default=0)
+    return "".join(
+        f"{row.path:<{width}}  "
+        + "  ".join(f"{name} {score:.3f}" for name, score in zip(row.classes, row.scores, strict=True))
+        + "\n"
+        for row in predictions
+    )
+
+
+def as_csv(predictions: list[Prediction]) -> str:
+    buffer = io.StringIO()
+    write = csv.writer(buffer, lineterminator="\n").writerow
+    top = len(predictions[0].classes) if predictions else 0
+    write(["path", *(f"{column}_{k}" for k in range(1, top + 1) for column in ("class", "score"))])
+    for row in predictions:
+        pairs = zip(row.classes, row.scores, strict=True)
+        write([row.path, *(cell for name, score in pairs for cell in (name, f"{score:.6f}"))])
+    return buffer.getvalue()
+
+
+def as_json(predictions: list[Prediction]) -> str:
+    rows = [
+        {
+            "path": row.path,
+            "classes": [
+                {"name": name, "score": round(score, 6)}
+                for name, score in zip(row.classes, row.scores, strict=True)
+            ],
+        }
+        for row in predictions
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+FORMATS = {"table": as_table, "csv": as_csv, "json": as_json}
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
+    # class names in any script, whatever the terminal's locale says
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder of them")
+    parser.add_argument("--top", type=int, default=5, help="classes a picture")
+    parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument("--output", type=Path, help="a file to write instead of the terminal")
+    parser.add_argument("--batch-size", type=int, default=32)
+    arguments = parser.parse_args()
+    try:
+        text, unreadable = main(arguments.paths, arguments.top, arguments.format, arguments.batch_size)
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    if arguments.output:
+        write_text(arguments.output, text)
+    else:
+        sys.stdout.write(text)
+    if unreadable:
+        sys.exit("\n".join(f"error: {problem}" for problem in unreadable))

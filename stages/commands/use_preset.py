@@ -1,0 +1,100 @@
+"""Switch params.yaml to a preset of configs/presets/, keeping its comments.
+
+A preset may name a data file; it is brought in with `dvc import-url` unless it is there already.
+
+    python -m stages use_preset                      list the presets
+    python -m stages use_preset fruit30-resnet18     the MMPretrain tutorial's own case
+"""
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from stages.core.layout import Layout
+from stages.core.params import load_params
+
+
+def main(name: str, url: str | None = None, root: Path = Path()) -> None:
+    """url: where the data file is, in place of the preset's own address."""
+    layout = Layout(root)
+    preset = read_preset(layout.presets, name)
+    text = merged(layout.params.read_text(encoding="utf-8"), preset["params"])
+
+    data = preset.get("data")
+    if data and not (root / f"{data['path']}.dvc").exists():
+        command = ["dvc", "import-url", url or data["url"], data["path"]]
+        print(f"$ {' '.join(command)}", flush=True)
+        (root / data["path"]).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, "-m", *command], cwd=root, check=True)
+
+    partial = layout.params.with_suffix(".yaml.part")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    try:
+        load_params(partial)
+    except ValueError:
+        partial.unlink()
+        raise
+    os.replace(partial, layout.params)
+    print(f"params.yaml now holds {name}. `git diff params.yaml` shows it; `dvc repro` runs it.")
+
+
+def read_preset(folder: Path, name: str) -> dict:
+    names = preset_names(folder)
+    if name not in names:
+        near = get_close_matches(name, names)
+        hint = f"Did you mean {near[0]}?" if near else f"Presets: {', '.join(names)}."
+        raise ValueError(f"{folder} has no preset {name!r}. {hint}")
+    return YAML(typ="safe").load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def preset_names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def merged(text: str, changes: dict) -> str:
+    """The YAML `text` with values replaced by `changes`; comments, order and layout stay.
+
+    Raises ValueError for a key that `text` does not have.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    content = yaml.load(text)
+    replace_values(content, changes, "params.yaml")
+    buffer = io.StringIO()
+    yaml.dump(content, buffer)
+    return buffer.getvalue()
+
+
+def replace_values(content: CommentedMap, changes: dict, where: str) -> None:
+    for key, value in changes.items():
+        if key not in content:
+            raise ValueError(f"{where}: the preset sets {key!r}; expected one of {', '.join(content)}.")
+        if isinstance(value, dict):
+            replace_values(content[key], value, f"{where}: {key}")
+        elif isinstance(value, list):
+            content[key] = CommentedSeq(value)
+            content[key].fa.set_flow_style()
+        else:
+            content[key] = value
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", help="a file of configs/presets/, without .yaml")
+    parser.add_argument("--url", help="where the preset's data file is, e.g. on a mirror")
+    arguments = parser.parse_args()
+    if arguments.name is None:
+        print("\n".join(preset_names(Layout().presets)))
+    else:
+        try:
+            main(arguments.name, arguments.url)
+        except (ValueError, subprocess.CalledProcessError) as error:
+            sys.exit(f"error: {error}")

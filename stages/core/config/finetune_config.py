@@ -1,0 +1,89 @@
+"""The rendered config: configs/finetune.py, the model's own config, params.yaml and the classes.
+
+Later wins. Everything the MMPretrain tutorial edits by hand is computed here.
+"""
+
+import copy
+
+from mmengine.config import Config
+
+from stages.core.config.classifier import classifier, set_preprocessor
+from stages.core.config.pipelines import set_pipelines
+from stages.core.config.schedule import from_scratch, set_balance, set_schedule, set_strategy
+from stages.core.config.settings import set_values
+from stages.core.params import Params
+
+PRETRAINED = "data/weights/pretrained.pth"
+HEADER = '''\
+"""Written by `python -m stages.render_config` from configs/finetune.py, the model's own config and
+params.yaml. Do not edit: change params.yaml and run `dvc repro`. Works on its own, too:
+
+    mim train mmpretrain configs/rendered.py
+"""
+
+import sys
+
+# so that custom_imports finds stages/ from wherever this file is opened
+sys.path.insert(0, r'{{ fileDirname }}/..')
+
+'''
+
+
+def finetune_config(
+    base: Config, pretrained: Config, source: dict, params: Params, classes: list[str]
+) -> Config:
+    """The complete mmengine config of one fine-tuning run.
+
+    source: what fetch-weights says of the weights (data/weights/source.json).
+    Raises ValueError when the model cannot be fine-tuned as a classifier, or when a key to be set is
+    unknown to the base.
+    """
+    if len(classes) < 2:
+        raise ValueError(f"{len(classes)} class; expected 2 or more. Run `dvc repro prepare-dataset`.")
+    cfg = copy.deepcopy(base)
+    topk = (1, 5) if len(classes) >= 5 else (1,)
+
+    cfg.model = classifier(pretrained, source["model"], params, len(classes), topk)
+    set_preprocessor(cfg, pretrained, len(classes))
+    cfg.custom_imports.imports = sorted(
+        {*cfg.custom_imports.imports, *pretrained.get("custom_imports", {}).get("imports", [])}
+    )
+    set_values(cfg, {"load_from": None if source["source"] == "none" else PRETRAINED})
+
+    set_pipelines(cfg, params.image, params.augment)
+    metainfo = {"metainfo.classes": list(classes)}
+    set_values(cfg.train_dataloader.dataset.dataset, metainfo)
+    set_values(cfg.val_dataloader.dataset, metainfo)
+    set_values(cfg.test_dataloader.dataset, metainfo)
+    set_values(
+        cfg,
+        {
+            "train_dataloader.batch_size": params.train.batch_size,
+            "train_dataloader.sampler.batch_size": params.train.batch_size,
+            "train_dataloader.dataset.seed": params.seed,
+            "val_dataloader.batch_size": params.train.batch_size,
+            "test_dataloader.batch_size": params.train.batch_size,
+            "val_evaluator.0.topk": topk,
+            "test_evaluator.0.topk": topk,
+            "custom_hooks.0.seed": params.seed,
+            "custom_hooks.0.threads": params.train.threads,
+            "randomness.seed": params.seed,
+            "randomness.deterministic": params.train.deterministic,
+            "default_hooks.logger.interval": params.train.log_interval,
+            "precision.cpu": params.train.precision_cpu,
+            "precision.cuda": params.train.precision_cuda,
+            "memory_format": params.train.memory_format,
+            "cpu_kernels": params.train.cpu_kernels,
+            "compiled.cpu": params.train.compile_cpu,
+            "compiled.cuda": params.train.compile_cuda,
+        },
+    )
+    set_schedule(cfg, params.train)
+    set_balance(cfg, params.train)
+    scratch = source["source"] == "none"
+    set_strategy(cfg, from_scratch(params.train) if scratch else params.train)
+    return cfg
+
+
+def rendered_text(cfg: Config) -> str:
+    return HEADER + cfg.pretty_text

@@ -1,0 +1,119 @@
+"""Optimizer, learning rates, and what is trained in which order."""
+
+import dataclasses
+
+from mmengine.config import Config
+
+from stages.core.config.settings import set_values
+from stages.core.params import TrainParams
+
+
+def set_schedule(cfg: Config, train: TrainParams) -> None:
+    if train.optimizer == "sgd":
+        optimizer = dict(type="SGD", momentum=train.momentum, nesterov=train.nesterov)
+    else:
+        optimizer = dict(type="AdamW")
+    # linear scaling: Goyal et al. 2017, https://arxiv.org/abs/1706.02677
+    optimizer["lr"] = train.lr * train.batch_size / train.lr_batch_size
+    optimizer["weight_decay"] = train.weight_decay
+    optimizer["fused"] = True  # torch's loop over the tensors takes a tenth of a step of small batches
+
+    warmup = train.warmup_epochs
+    schedulers = []
+    if warmup > 0:
+        schedulers.append(
+            dict(
+                type="WarmUp",
+                start_factor=0.01,
+                by_epoch=True,
+                begin=0,
+                end=warmup,
+                convert_to_iter_based=True,
+            )
+        )
+    if train.schedule == "cosine":
+        schedulers.append(
+            dict(
+                type="CosineAnnealingLR",
+                T_max=train.epochs - warmup,
+                eta_min=0.0,
+                by_epoch=True,
+                begin=warmup,
+                end=train.epochs,
+                convert_to_iter_based=True,
+            )
+        )
+    else:
+        schedulers.append(
+            dict(
+                type="MultiStepLR",
+                by_epoch=True,
+                milestones=list(train.milestones),
+                gamma=train.gamma,
+            )
+        )
+    set_values(
+        cfg,
+        {
+            "train_cfg.max_epochs": train.epochs,
+            "optim_wrapper.optimizer": optimizer,
+            "optim_wrapper.clip_grad": dict(max_norm=train.clip_grad) if train.clip_grad else None,
+            "auto_scale_lr.base_batch_size": train.batch_size,
+            "param_scheduler": schedulers,
+        },
+    )
+    if train.head_lr_mult != 1:
+        custom_keys = {"head.": dict(lr_mult=train.head_lr_mult)}
+        cfg.optim_wrapper.paramwise_cfg.custom_keys = custom_keys
+
+
+def set_balance(cfg: Config, train: TrainParams) -> None:
+    """Rare classes seen more often (Mahajan et al. 2018, repeat factors), or weighing more."""
+    if train.oversample > 0:
+        seeded = cfg.train_dataloader.dataset
+        seeded.dataset = dict(
+            type="ClassBalancedDataset", dataset=seeded.dataset, oversample_thr=train.oversample
+        )
+    if train.class_weights == "balanced":
+        cfg.custom_hooks.append(dict(type="BalancedLoss"))
+
+
+def from_scratch(train: TrainParams) -> TrainParams:
+    """Without pretrained weights there are no features to fit a head to, and no statistics to keep."""
+    if train.strategy == "linear_probe":
+        raise ValueError(
+            "params.yaml: train.strategy is linear_probe, but weights.source is none, and the features "
+            "of random weights say nothing. Set train.strategy to finetune, or another weights.source."
+        )
+    return dataclasses.replace(train, strategy="finetune", batch_norm="batch")
+
+
+def set_strategy(cfg: Config, train: TrainParams) -> None:
+    """What is trained in which order, the average of the weights, and when to stop."""
+    if train.strategy != "finetune":
+        cfg.custom_hooks.append(
+            dict(
+                type="FittedHead",
+                weight_decay=train.probe_weight_decay,
+                label_smoothing=train.label_smoothing,
+            )
+        )
+    if train.batch_norm == "pretrained":
+        cfg.custom_hooks.append(dict(type="PretrainedStatistics"))
+    if train.strategy == "linear_probe":
+        cfg.train_cfg.max_epochs = 0  # the fitted head is scored and kept
+    if train.ema > 0:
+        cfg.custom_hooks.append(dict(type="EMAHook", momentum=train.ema))
+    if train.early_stopping > 0:
+        cfg.custom_hooks.append(
+            dict(
+                type="EarlyStopping",
+                monitor="accuracy/top1",
+                patience=train.early_stopping,
+                min_delta=5e-5,  # the history has four digits
+            )
+        )
+    if train.layer_decay < 1:
+        # Clark et al. 2020, https://arxiv.org/abs/2003.10555
+        cfg.optim_wrapper.constructor = "LearningRateDecayOptimWrapperConstructor"
+        cfg.optim_wrapper.paramwise_cfg.layer_decay_rate = train.layer_decay

@@ -1,0 +1,184 @@
+"""Is a file a picture that training can read? Every one is decoded in full, once in its life."""
+
+import hashlib
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import PIL
+
+from stages.core.images.decoding import RULE, decode
+
+BATCH = 1000
+"""Pictures after which what was found is kept, so that an interrupted check goes on from there."""
+MAX_BYTES = 2 * 10**9
+"""A larger file is taken for a film or the like, and not read into memory."""
+
+
+@dataclass(frozen=True)
+class CheckedImage:
+    sha256: str
+    """Of the file's bytes, 64 hex digits; empty when it cannot be read at all."""
+    problem: str
+    """Why it cannot be used; empty when it can."""
+    width: int
+    height: int
+    pixels: str
+    """SHA-256 of the decoded picture: equal for exact duplicates, whatever their files' bytes."""
+    look: str
+    """Perceptual hash, 16 hex digits; a few of its 64 bits differ between look-alikes."""
+
+
+def check_image(path: Path) -> CheckedImage:
+    """Hash and decode one file."""
+    return check_content(path, known=None)
+
+
+def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[CheckedImage]:
+    """`check_image` of every path, in their order, on several processes (0: in this one).
+
+    cache: a folder for what was found, safe to delete. A file whose size, mtime and inode are known is
+    not opened; one whose content is known is hashed and not decoded.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    database = cache / f"checked-{RULE}-pillow-{PIL.__version__}.sqlite"
+    try:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, problem TEXT, "
+                "width INTEGER, height INTEGER, pixels TEXT, look TEXT)"
+            )
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, identity TEXT, sha256 TEXT)"
+            )
+            connection.commit()
+            for start in range(0, len(paths), BATCH * 10):
+                yield from check_some(paths[start : start + BATCH * 10], processes, connection, database)
+    except sqlite3.Error as error:
+        raise RuntimeError(
+            f"{database}: {error}. It only remembers what was checked: delete it, or make room for it."
+        ) from error
+
+
+def check_some(
+    paths: list[Path], processes: int, connection: sqlite3.Connection, database: Path
+) -> Iterator[CheckedImage]:
+    now = time.time_ns()
+    names = [str(path.absolute()).encode("utf-8", "surrogateescape") for path in paths]
+    identities = [identity(path) for path in paths]
+    known = [recall(connection, n, i) for n, i in zip(names, identities, strict=True)]
+    new = [path for path, check in zip(paths, known, strict=True) if check is None]
+    checks = check_new(new, processes, database)
+    fresh: list[tuple[bytes, str, CheckedImage]] = []
+    try:
+        for name, stamp, check in zip(names, identities, known, strict=True):
+            if check is None:
+                check = next(checks)
+                fresh.append((name, stamp, check))
+                if len(fresh) == BATCH:
+                    remember(connection, fresh, now)
+                    fresh.clear()
+            yield check
+    finally:
+        remember(connection, fresh, now)
+
+
+def check_new(paths: list[Path], processes: int, database: Path) -> Iterator[CheckedImage]:
+    if processes == 0 or len(paths) < 64:
+        with closing(sqlite3.connect(database)) as known:
+            for path in paths:
+                yield check_content(path, known)
+        return
+    try:
+        with ProcessPoolExecutor(processes, initializer=open_known, initargs=(database,)) as pool:
+            yield from pool.map(check_in_worker, paths, chunksize=16)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a process that decodes pictures was killed, most likely for lack of memory. Set "
+            "runtime.workers to 1."
+        ) from error
+
+
+known_in_worker: sqlite3.Connection | None = None
+
+
+def open_known(database: Path) -> None:
+    global known_in_worker
+    known_in_worker = sqlite3.connect(database, timeout=60)
+
+
+def check_in_worker(path: Path) -> CheckedImage:
+    return check_content(path, known_in_worker)
+
+
+def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return CheckedImage("", "is a device or a pipe", 0, 0, "", "")
+        if status.st_size > MAX_BYTES:
+            problem = f"has {status.st_size / 1e9:.1f} GB; at most {MAX_BYTES / 1e9:.0f} GB are read"
+            return CheckedImage("", problem, 0, 0, "", "")
+        content = path.read_bytes()
+    except OSError as error:
+        return CheckedImage("", f"cannot be read: {error.strerror}", 0, 0, "", "")
+    sha256 = hashlib.sha256(content).hexdigest()
+    if known is not None:
+        row = known.execute("SELECT * FROM contents WHERE sha256 = ?", [sha256]).fetchone()
+        if row:
+            return CheckedImage(*row)
+    try:
+        picture = decode(content)
+    except ValueError as error:
+        return CheckedImage(sha256, str(error), 0, 0, "", "")
+    pixels = hashlib.sha256(f"{picture.size}".encode())
+    pixels.update(np.asarray(picture).data)
+    look = str(imagehash.phash(picture))
+    return CheckedImage(sha256, "", *picture.size, pixels.hexdigest(), look)
+
+
+def identity(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def recall(connection: sqlite3.Connection, name: bytes, stamp: str) -> CheckedImage | None:
+    row = connection.execute(
+        "SELECT contents.* FROM files JOIN contents USING (sha256) WHERE path = ? AND identity = ?",
+        [name, stamp],
+    ).fetchone()
+    return CheckedImage(*row) if row and stamp else None
+
+
+def remember(
+    connection: sqlite3.Connection, fresh: list[tuple[bytes, str, CheckedImage]], now: int
+) -> None:
+    """Keep what was found, in one short transaction, so that two checks at once do not wait.
+
+    now: when the files were looked up; one that changed just before may change again within one tick of
+    the clock, so its time is not trusted.
+    """
+    fresh = [(name, stamp, check) for name, stamp, check in fresh if check.sha256]
+    files = [
+        (name, stamp, check.sha256)
+        for name, stamp, check in fresh
+        if stamp and now - int(stamp.split()[1]) > 2 * 10**9
+    ]
+    with connection:
+        connection.executemany(
+            "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)",
+            [astuple(check) for _, _, check in fresh],
+        )
+        connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", files)

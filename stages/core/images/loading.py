@@ -1,0 +1,66 @@
+"""How the rendered config reads images: our list files, and pixels by one rule."""
+
+import hashlib
+import os.path as osp
+from pathlib import Path
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmpretrain.datasets import CustomDataset
+from mmpretrain.registry import DATASETS, TRANSFORMS
+
+from stages.core.images.decoding import decode
+from stages.core.images.lists import read_list
+from stages.core.images.store import PictureStore
+
+
+@TRANSFORMS.register_module()
+class LoadPicture(BaseTransform):
+    """A file as (H, W, 3) uint8 BGR, which MMPretrain's transforms expect, by decoding.py's rule.
+
+    reduce: the short side that a larger picture is first reduced to, in pixels; 0 is off. What is then
+    seen is kept in the folder `store`, where one is given, up to `store_gb`: what comes from there
+    is what decoding gives, only sooner. writers: processes that fill the store at the same time.
+    """
+
+    def __init__(self, reduce: int = 0, store: str = "", store_gb: float = 0.0, writers: int = 1):
+        self.reduce = reduce
+        kept = store and reduce and store_gb
+        self.store = PictureStore(Path(store), reduce, store_gb, writers) if kept else None
+
+    def transform(self, results: dict) -> dict:
+        if "img" in results:  # MMPretrain's own inferencer has read it
+            return results
+        sha256 = results.get("sha256")
+        picture = self.store.get(sha256) if self.store and sha256 else None
+        if picture is None:
+            path = results["img_path"]
+            content = Path(path).read_bytes()
+            if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+                raise ValueError(f"{path} is another picture than the one listed: run `dvc repro`.")
+            try:
+                rgb = decode(content, self.reduce)
+            except ValueError as error:
+                raise ValueError(f"{path} {error}.") from error
+            picture = np.asarray(rgb)[:, :, ::-1].copy()
+            if self.store and sha256:
+                self.store.put(sha256, picture)
+        results["img"] = picture
+        results["img_shape"] = results["ori_shape"] = picture.shape[:2]
+        return results
+
+
+@DATASETS.register_module()
+class ListedImages(CustomDataset):
+    """MMPretrain's CustomDataset over a list file that carries content hashes (images/lists.py)."""
+
+    def load_data_list(self) -> list[dict]:
+        return [
+            {
+                "img_path": osp.join(self.data_root, image.path),
+                "gt_label": image.label,
+                "listed_path": image.path,
+                "sha256": image.sha256,
+            }
+            for image in read_list(Path(self.ann_file))
+        ]

@@ -1,0 +1,96 @@
+"""Decoded, reduced pictures on disk, so that a photo is decoded once and not in every epoch.
+
+A file a picture, named by the content hash of the original, holding its pixels as they are: a changed
+picture has another name, and what is read is exactly what was decoded. Safe to delete at any time, and
+to share between workers and runs: files appear whole, under their final name.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.images.decoding import RULE
+
+HEADER = 128
+"""Bytes of a .npy file before the pixels."""
+
+
+class PictureStore:
+    def __init__(self, folder: Path, reduce: int, max_gb: float, writers: int = 1):
+        """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other
+        sizes are removed; when it is reached, nothing more is kept.
+
+        writers: processes of this run that fill it at the same time. Each counts what is there, keeps
+        pictures in its share of half the room, and counts again, so that two runs have room for both.
+        """
+        self.root, self.max_bytes, self.writers = folder, max_gb * 1e9, writers
+        self.folder = folder / f"{reduce}-{RULE}"
+        if bytes_in(folder) > max_gb * 1e9 / 2:
+            for other in set(folder.iterdir()) - {self.folder}:
+                shutil.rmtree(other, ignore_errors=True)
+        self.room = self.counted_room()
+
+    def get(self, sha256: str) -> np.ndarray | None:
+        """(H, W, 3) uint8, or None when it is not kept."""
+        try:
+            content = self.path(sha256).read_bytes()
+            pixels = np.frombuffer(content, np.uint8, offset=HEADER)
+            return pixels.reshape(shape_of(content[:HEADER]))
+        except (OSError, ValueError, EOFError):
+            return None
+
+    def put(self, sha256: str, picture: np.ndarray) -> None:
+        """Keep a picture; a full disk or a full store is no error, as it is only sooner with it."""
+        size = picture.nbytes + HEADER
+        if 0 < self.room < size:
+            self.room = self.counted_room()
+        if size > self.room:
+            self.room = 0
+            return
+        path = self.path(sha256)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.save(file, picture)
+            os.replace(partial, path)
+            self.room -= size
+        except OSError:
+            self.room = 0
+            with suppress(OSError):
+                partial.unlink()
+
+    def counted_room(self) -> float:
+        return (self.max_bytes - bytes_in(self.root)) / (2 * self.writers)
+
+    def path(self, sha256: str) -> Path:
+        return self.folder / sha256[:2] / f"{sha256}.npy"
+
+
+@cache
+def shape_of(header: bytes) -> tuple[int, ...]:
+    """The shape of the array in a .npy file, of which numpy would parse the same header each time.
+
+    Raises ValueError for any but an array of bytes.
+    """
+    stream = BytesIO(header)
+    np.lib.format.read_magic(stream)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if fortran_order or dtype != np.uint8 or stream.tell() != HEADER:
+        raise ValueError(f"{header!r} is no header of a picture")
+    return shape
+
+
+def bytes_in(folder: Path) -> int:
+    """What its files take on the disk; one that another run removes meanwhile is no error."""
+    used = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                used += os.stat(os.path.join(parent, name)).st_size
+    return used

@@ -1,0 +1,17 @@
+"""The fine-tuned classifier, ready to score images."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmpretrain import get_model
+from torch import nn
+
+from stages.core.networks.checkpoint import lay_out, load_exactly
+
+
+def load_classifier(cfg: Config, path: Path, device: str) -> tuple[nn.Module, list[str]]:
+    """The fine-tuned network in eval mode, and its class names in the order of its scores."""
+    model = get_model(cfg, pretrained=False, device=device)
+    meta = load_exactly(model, path)
+    model = lay_out(model, cfg).eval()
+    return model, list(meta["dataset_meta"]["classes"])

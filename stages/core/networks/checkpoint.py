@@ -1,0 +1,127 @@
+"""Checkpoints: does one fit the model, and writing one whose bytes tell nothing but the weights."""
+
+import io
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from stages.core.files import write_whole
+
+SHOWN = 10
+
+
+def read_checkpoint(path: Path) -> dict:
+    """{'state_dict': ..., 'meta': ...} of a file that holds tensors and plain values only.
+
+    Nothing else is unpickled. Raises FileNotFoundError or ValueError.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist. Run `dvc repro` to make it.") from None
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ...
+        raise ValueError(f"{path} is not a checkpoint of plain tensors: {error}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{path} holds no 'state_dict'; expected an MMPretrain checkpoint.")
+    return checkpoint
+
+
+def write_checkpoint(path: Path, state_dict: Mapping[str, Tensor], meta: dict) -> None:
+    """The same tensors and meta give the same bytes, whatever device and layout they come from."""
+    canonical = OrderedDict(
+        (key, value.detach().cpu().contiguous().clone()) for key, value in state_dict.items()
+    )
+    save_whole(path, {"meta": meta, "state_dict": canonical})
+
+
+def save_whole(path: Path, content: dict) -> None:
+    """torch.save, so that a file under this name is always whole, whatever happens while writing.
+
+    Through memory, as torch writes the file's own name into the archive otherwise. Raises OSError.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(path, buffer.getbuffer())
+
+
+def load_pretrained(model: nn.Module, path: Path) -> None:
+    """Load pretrained weights; raise ValueError unless they cover all of the model but its head.
+
+    mmengine would only print what is missing, and train the rest from random numbers. A head of
+    another shape keeps its own.
+    """
+    state_dict = read_checkpoint(path)["state_dict"]
+    own = model.state_dict()
+    fitting = OrderedDict(
+        (key, value)
+        for key, value in state_dict.items()
+        if not (key.startswith("head.") or key.endswith(COMPUTED))
+        or (key in own and own[key].shape == value.shape)
+    )
+    try:
+        # its hooks adapt some networks' weights to another picture size (position embeddings)
+        result = model.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:  # tensors of another shape
+        raise ValueError(f"{path} does not fit the model: {error}. {WAY_OUT}") from None
+    missing = [
+        key for key in result.missing_keys if not (key.startswith("head.") or key.endswith(COMPUTED))
+    ]
+    unexpected = [
+        key for key in result.unexpected_keys if key.startswith(("backbone.", "neck.")) or missing
+    ]
+    if missing or unexpected:
+        raise ValueError(
+            f"{path} does not cover the backbone: {listed('missing', missing)}; "
+            f"{listed('unexpected', unexpected)}. {WAY_OUT}"
+        )
+
+
+COMPUTED = ("relative_position_index", "relative_coords_table", "freqs_cos", "freqs_sin")
+"""Ends of names of tables that a network computes from its picture size, and does not learn."""
+WAY_OUT = "Set weights.model in params.yaml to the model these weights were trained with."
+
+
+def load_exactly(model: nn.Module, path: Path) -> dict:
+    """Load best.pth into the model, every key and shape; returns its meta.
+
+    mmengine would only warn and leave random weights.
+    """
+    checkpoint = read_checkpoint(path)
+    state_dict = checkpoint["state_dict"]
+    own = model.state_dict()
+    missing = [key for key in own if key not in state_dict]
+    unexpected = [key for key in state_dict if key not in own]
+    reshaped = [k for k in own if k in state_dict and own[k].shape != state_dict[k].shape]
+    if missing or unexpected or reshaped:
+        raise ValueError(
+            f"{path} does not fit the model of configs/rendered.py: {listed('missing', missing)}; "
+            f"{listed('unexpected', unexpected)}; {listed('of another shape', reshaped)}. "
+            "Run `dvc repro train`."
+        )
+    model.load_state_dict(state_dict, strict=False)  # Swin V2 takes its tables out while it loads
+    return checkpoint.get("meta", {})
+
+
+def lay_out(model: nn.Module, cfg: Config) -> nn.Module:
+    """The model with its weights in the order in memory that the rendered config asks for.
+
+    Channels last, convolutions compute faster, and round differently.
+    """
+    formats = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+    return bare(model).to(memory_format=formats[cfg.memory_format])
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model in its wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def listed(what: str, keys: Iterable[str]) -> str:
+    keys = list(keys)
+    names = f" ({', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''})" if keys else ""
+    return f"{len(keys)} {what}{names}"

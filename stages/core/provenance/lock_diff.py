@@ -1,0 +1,112 @@
+"""Whether a rerun made what dvc.lock says: output by output, and where a difference begins."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+SAME, DIFFERS, NOT_MADE, NEW = "same", "differs", "not made", "not in the other"
+
+Lock = dict[str, dict]
+"""What dvc.lock has: a stage's cmd, deps, params and outs under its name."""
+
+
+@dataclass(frozen=True)
+class ComparedOutput:
+    stage: str
+    path: str
+    verdict: str
+    """SAME, DIFFERS, NOT_MADE by the rerun, or NEW: only the rerun made it."""
+
+
+def read_lock(path: Path) -> Lock:
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path.name} does not exist. Run `dvc repro` and commit it.") from None
+    except (YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        raise ValueError(f"{path.name} cannot be read. `python -m stages check` says where.") from None
+
+
+def compare_outputs(before: Lock, after: Lock) -> list[ComparedOutput]:
+    """Every output of either lock, in the order of the rerun."""
+    compared = []
+    for stage in {**after, **before}:
+        old, new = hashes(before, stage, "outs"), hashes(after, stage, "outs")
+        for path in {**new, **old}:
+            if path not in new:
+                verdict = NOT_MADE
+            elif path not in old:
+                verdict = NEW
+            else:
+                verdict = SAME if old[path] == new[path] else DIFFERS
+            compared.append(ComparedOutput(stage, path, verdict))
+    return compared
+
+
+def hashes(lock: Lock, stage: str, kind: str) -> dict[str, str]:
+    """The hash of each dependency (kind deps) or output (outs) of a stage, by its path."""
+    entries = lock.get(stage, {}).get(kind, [])
+    return {entry["path"]: entry.get(entry.get("hash", "md5"), "") for entry in entries}
+
+
+def after_stage(lock: Lock, first: str) -> set[str]:
+    """The stage `first` and all that read what it writes, directly or not."""
+    reached, pending = set(), [first]
+    while pending:
+        stage = pending.pop()
+        if stage in reached or stage not in lock:
+            continue
+        reached.add(stage)
+        written = hashes(lock, stage, "outs")
+        pending += [other for other in lock if written.keys() & hashes(lock, other, "deps").keys()]
+    return reached
+
+
+def other_inputs(before: Lock, after: Lock, stage: str) -> list[str]:
+    """What of a stage's command, parameters and dependencies differs between the locks."""
+    old, new = before.get(stage, {}), after.get(stage, {})
+    names = ["cmd"] if old.get("cmd") != new.get("cmd") else []
+    for file in {**old.get("params", {}), **new.get("params", {})}:
+        if old.get("params", {}).get(file) != new.get("params", {}).get(file):
+            names.append(file)
+    read_before, read_after = hashes(before, stage, "deps"), hashes(after, stage, "deps")
+    names += [
+        path for path in {**read_after, **read_before} if read_before.get(path) != read_after.get(path)
+    ]
+    return names
+
+
+def causes(before: Lock, after: Lock, compared: list[ComparedOutput], other: str) -> list[str]:
+    """A sentence for each stage where a difference begins: other inputs, or the same and yet another
+    output.
+
+    other: what `before` is called. A stage that differs only because an earlier one does is not named.
+    """
+    different = [row for row in compared if row.verdict != SAME]
+    made = {row.path for row in different}
+    sentences = []
+    for stage in dict.fromkeys(row.stage for row in different):
+        if stage not in before or stage not in after:
+            where = other if stage in before else "the rerun"
+            sentences.append(f"{stage}: only {where} has this stage.")
+            continue
+        inputs = other_inputs(before, after, stage)
+        own = [name for name in inputs if name not in made]
+        outputs = ", ".join(row.path for row in different if row.stage == stage)
+        if own:
+            sentences.append(
+                f"{stage}: {other} is of other inputs ({', '.join(own)}), so {outputs} may differ."
+            )
+        elif not inputs:
+            sentences.append(f"{stage}: from the same inputs it made another {outputs}.")
+    return sentences
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    )

