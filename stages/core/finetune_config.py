@@ -4,7 +4,6 @@ Later wins. Everything the MMPretrain tutorial edits by hand is computed here.
 """
 
 import copy
-import dataclasses
 
 from mmengine.config import Config, ConfigDict
 
@@ -333,7 +332,7 @@ def from_scratch(train: TrainParams) -> TrainParams:
             "params.yaml: train.strategy is linear_probe, but weights.source is none, and the features "
             "of random weights say nothing. Set train.strategy to finetune, or another weights.source."
         )
-    return dataclasses.replace(train, strategy="finetune", batch_norm="batch")
+    return train.replace(strategy="finetune", batch_norm="batch")
 
 
 def set_strategy(cfg: Config, train: TrainParams) -> None:
