@@ -6,7 +6,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help repro check verify test test-fast lint format dag lock environment clean
+.PHONY: help repro check verify test test-fast lint format dag schema lock environment clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,6 +36,9 @@ format: environment  ## Apply style
 
 dag: environment  ## Draw the pipeline in README.md
 	python -m stages draw_dag
+
+schema: environment  ## Write the JSON schema of params.yaml
+	python -m stages.core.params > configs/params.schema.json
 
 # pip checks every hash of the lock; --no-deps, as the lock is the whole tree (see tool.uv in pyproject.toml)
 environment:

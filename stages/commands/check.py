@@ -21,7 +21,7 @@ def main(root: Path = Path()) -> bool:
     try:
         load_params(Layout(root).params)
     except (FileNotFoundError, ValueError) as error:
-        examined.problems.insert(0, Problem("params.yaml", str(error)))
+        examined.problems[:0] = [Problem("params.yaml", line) for line in str(error).splitlines()]
     print(report(examined))
     return not examined.problems
 

@@ -11,7 +11,6 @@ import statistics
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -33,7 +32,7 @@ def main(dataset: DatasetParams, workers: int) -> bool:
     source = Path(dataset.path).absolute()
     with tempfile.TemporaryDirectory(prefix="check_dataset-") as scratch:
         root = Path(scratch)
-        found = find_images(root, replace(dataset, path=str(source)))
+        found = find_images(root, dataset.replace(path=str(source)))
         checks = check_images([image.file for image in found], workers, root)
         checked = list(tqdm(checks, "checking", len(found), disable=not sys.stderr.isatty()))
         shown = unpacked_folder(root, source) if is_archive(source) else source
@@ -58,8 +57,7 @@ def main(dataset: DatasetParams, workers: int) -> bool:
 def by_its_splits(dataset: DatasetParams, images: list[FoundImage]) -> DatasetParams:
     """With the splits that the source has taken as they are."""
     there = {image.split for image in images}
-    return replace(
-        dataset,
+    return dataset.replace(
         val_from="val" if "val" in there else "train",
         test_from="test" if "test" in there else "val" if "val" in there else "train",
         fold="",
@@ -98,7 +96,7 @@ def report(found: list[FoundImage], checked: list[CheckedImage]) -> str:
 def defaults() -> DatasetParams:
     """params.yaml's dataset section, without what names a data set of its own."""
     dataset = load_params(Layout().params).dataset
-    return replace(dataset, list="", class_level=1, group_by="")
+    return dataset.replace(list="", class_level=1, group_by="")
 
 
 if __name__ == "__main__":
@@ -111,8 +109,7 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=2, help="processes")
     arguments = parser.parse_args()
     try:
-        asked = replace(
-            defaults(),
+        asked = defaults().replace(
             path=arguments.path,
             list=arguments.list,
             class_level=arguments.class_level,

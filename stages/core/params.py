@@ -1,31 +1,86 @@
-"""params.yaml as frozen dataclasses: read once, checked, done.
+"""params.yaml as frozen pydantic models: read once, checked, done.
 
-Every value stands in params.yaml and none has a default here, so that `dvc params diff` tells the
-whole story.
+Every value is set in params.yaml and none has a default here, so that `dvc params diff` tells the whole
+story. `make schema` writes configs/params.schema.json, with which editors complete and check the file.
 """
 
-import math
+import json
 import re
-import typing
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from types import SimpleNamespace
+from typing import Annotated, ClassVar, Literal, Self
 
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+UpToOne = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
-@dataclass(frozen=True)
-class SampleParams:
+
+class Checked(BaseModel):
+    """Frozen. No key is missing or unknown. An int serves as a float; nothing else is converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    rules: ClassVar[tuple] = ()
+    """What types cannot say: (field, what must hold of it and of fields above it, what is expected)."""
+
+    @field_validator("*")
+    @classmethod
+    def follow_rules(cls, value, info):
+        sound = info.data | {info.field_name: value}
+        for field, holds, expected in cls.rules:
+            with suppress(AttributeError):  # a field that the rule reads is a mistake itself
+                if field == info.field_name and not holds(SimpleNamespace(**sound)):
+                    raise ValueError(expected.format(**sound))
+        return value
+
+    def replace(self, **changes) -> Self:
+        """A copy with other values, checked as those of the file are."""
+        try:
+            return self.model_validate(dict(self) | changes)
+        except ValidationError as error:
+            sentences = [sentence for _, sentence in mistakes(error, type(self))]
+            raise ValueError("\n".join(sentences)) from None
+
+
+def regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"a regular expression: {error}") from None
+    return text
+
+
+def is_fold(text: str) -> bool:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    return found is not None and 1 <= int(found[1]) <= int(found[2]) >= 2
+
+
+class SampleParams(Checked):
     seed: int
-    images_per_class: int
-
-    def __post_init__(self):
-        require(self.images_per_class >= 0, "images_per_class", self.images_per_class, "0 or more")
+    images_per_class: NonNegativeInt
 
 
-@dataclass(frozen=True)
-class WeightsParams:
+class WeightsParams(Checked):
     source: Literal["package", "mim", "path", "url", "none"]
     model: str
     path: str
@@ -33,140 +88,105 @@ class WeightsParams:
     sha256: str
     mirror: str
 
-    def __post_init__(self):
-        require(self.model != "", "model", self.model, "the name of a model")
-        if self.source == "path":
-            require(self.path != "", "path", self.path, "a checkpoint file, as source is path")
-        if self.source == "url":
-            require(self.url != "", "url", self.url, "an http(s) address, as source is url")
-        if self.sha256 or self.source in ("path", "url"):
-            require(
-                re.fullmatch("[0-9a-fA-F]{8,64}", self.sha256) is not None,
-                "sha256",
-                self.sha256,
-                f"8 to 64 hex digits, as source is {self.source}: what is not known is not loaded",
-            )
+    rules = (
+        ("model", lambda p: p.model, "the name of a model"),
+        ("path", lambda p: p.path or p.source != "path", "a checkpoint file, as source is path"),
+        ("url", lambda p: p.url or p.source != "url", "an http(s) address, as source is url"),
+        ("sha256", lambda p: re.fullmatch("([0-9a-fA-F]{8,64})?", p.sha256), "8 to 64 hex digits"),
+        (
+            "sha256",
+            lambda p: p.sha256 or p.source not in ("path", "url"),
+            "8 to 64 hex digits, as source is {source}: unknown weights are not loaded",
+        ),
+    )
 
 
-@dataclass(frozen=True)
-class DatasetParams:
+class DatasetParams(Checked):
     path: str
     list: str
-    class_level: int
-    group_by: str
+    class_level: Annotated[int, Field(ge=-1)]
+    group_by: Annotated[str, AfterValidator(regular_expression)]
     val_from: Literal["train", "val"]
     test_from: Literal["train", "test", "val"]
-    val_fraction: float
-    test_fraction: float
+    val_fraction: Fraction
+    test_fraction: Fraction
     fold: str
-    near_duplicates: int
+    near_duplicates: Annotated[int, Field(ge=0, le=16)]
     on_error: Literal["fail", "exclude"]
 
-    def __post_init__(self):
-        require(self.path != "", "path", self.path, "a folder or an archive")
-        for name in ("val_fraction", "test_fraction"):
-            require(0 < getattr(self, name) < 1, name, getattr(self, name), "between 0 and 1")
-        require(
-            self.val_fraction + self.test_fraction < 1,
-            "val_fraction + test_fraction",
-            self.val_fraction + self.test_fraction,
-            "less than 1, so that some pictures are left to train on",
-        )
-        require(
-            self.class_level >= 1 or self.class_level == -1,
-            "class_level",
-            self.class_level,
-            "1 or more, or -1 for the innermost folder",
-        )
-        try:
-            re.compile(self.group_by)
-        except re.error as error:
-            raise ValueError(f"group_by is {self.group_by!r}, no regular expression: {error}") from None
-        require(
-            0 <= self.near_duplicates <= 16, "near_duplicates", self.near_duplicates, "0 (off) to 16"
-        )
-        if self.fold:
-            found = re.fullmatch(r"(\d+)/(\d+)", self.fold)
-            require(
-                found is not None and int(found[2]) >= 2 and 1 <= int(found[1]) <= int(found[2]),
-                "fold",
-                self.fold,
-                "e.g. 2/5, the second of five; empty for no cross-validation",
-            )
-            require(
-                self.val_from == self.test_from == "train",
-                "fold",
-                self.fold,
-                "empty, as val_from or test_from names an official split",
-            )
+    rules = (
+        ("path", lambda p: p.path, "a folder or an archive"),
+        ("class_level", lambda p: p.class_level != 0, "1 or more, or -1 for the innermost folder"),
+        (
+            "test_fraction",
+            lambda p: p.val_fraction + p.test_fraction < 1,
+            "less than 1 with val_fraction ({val_fraction}) added, so that images are left to train on",
+        ),
+        ("fold", lambda p: not p.fold or is_fold(p.fold), "e.g. 2/5, the second of five, or '' (off)"),
+        (
+            "fold",
+            lambda p: not p.fold or p.val_from == p.test_from == "train",
+            "'' (off), as val_from or test_from names an official split",
+        ),
+    )
 
 
-@dataclass(frozen=True)
-class ImageParams:
-    size: int
+class ImageParams(Checked):
+    size: Annotated[int, Field(ge=16)]
     resize: int
     reduce: int
 
-    def __post_init__(self):
-        require(self.size >= 16, "size", self.size, "16 pixels or more")
-        require(self.resize >= self.size, "resize", self.resize, f"at least size ({self.size})")
-        require(
-            self.reduce == 0 or self.reduce >= self.resize,
+    rules = (
+        ("resize", lambda p: p.resize >= p.size, "at least size ({size})"),
+        (
             "reduce",
-            self.reduce,
-            f"0 (off), or at least resize ({self.resize})",
-        )
+            lambda p: not p.reduce or p.reduce >= p.resize,
+            "0 (off), or at least resize ({resize})",
+        ),
+    )
 
 
-@dataclass(frozen=True)
-class AugmentParams:
-    crop_scale: list[float]
-    flip: float
-    color_jitter: float
+class AugmentParams(Checked):
+    crop_scale: list[UpToOne]
+    flip: Probability
+    color_jitter: BelowOne
     policy: Literal["none", "trivial", "rand"]
-    erase: float
-    mixup: float
-    cutmix: float
+    erase: Probability
+    mixup: NonNegativeFloat
+    cutmix: NonNegativeFloat
 
-    def __post_init__(self):
-        scale = self.crop_scale
-        require(
-            len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1,
+    rules = (
+        (
             "crop_scale",
-            scale,
+            lambda p: len(p.crop_scale) == 2 and p.crop_scale == sorted(p.crop_scale),
             "two numbers [low, high] with 0 < low <= high <= 1",
-        )
-        require(0 <= self.flip <= 1, "flip", self.flip, "a probability, 0 to 1")
-        require(0 <= self.color_jitter < 1, "color_jitter", self.color_jitter, "0 to less than 1")
-        require(0 <= self.erase <= 1, "erase", self.erase, "a probability, 0 to 1")
-        for name in ("mixup", "cutmix"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or more")
+        ),
+    )
 
 
-@dataclass(frozen=True)
-class TrainParams:
+class TrainParams(Checked):
     strategy: Literal["finetune", "linear_probe", "lp_ft"]
-    probe_weight_decay: float
+    probe_weight_decay: NonNegativeFloat
     batch_norm: Literal["pretrained", "batch"]
-    epochs: int
-    batch_size: int
+    epochs: PositiveInt
+    batch_size: PositiveInt
     optimizer: Literal["sgd", "adamw"]
-    lr: float
-    lr_batch_size: int
-    head_lr_mult: float
-    layer_decay: float
-    momentum: float
+    lr: PositiveFloat
+    lr_batch_size: PositiveInt
+    layer_decay: UpToOne
+    head_lr_mult: PositiveFloat
     nesterov: bool
-    weight_decay: float
-    clip_grad: float
+    momentum: BelowOne
+    weight_decay: NonNegativeFloat
+    clip_grad: NonNegativeFloat
     schedule: Literal["cosine", "step"]
-    warmup_epochs: int
-    milestones: list[int]
-    gamma: float
-    label_smoothing: float
-    ema: float
-    early_stopping: int
-    oversample: float
+    warmup_epochs: NonNegativeInt
+    milestones: list[PositiveInt]
+    gamma: PositiveFloat
+    label_smoothing: BelowOne
+    ema: BelowOne
+    early_stopping: NonNegativeInt
+    oversample: BelowOne
     class_weights: Literal["none", "balanced"]
     precision_cpu: Literal["fp32", "bf16"]
     precision_cuda: Literal["fp32", "bf16", "fp16"]
@@ -174,102 +194,60 @@ class TrainParams:
     compile_cuda: bool
     memory_format: Literal["channels_last", "contiguous"]
     cpu_kernels: Literal["avx2", "avx2_intel", "native"]
-    threads: int
+    threads: PositiveInt
     deterministic: bool
-    log_interval: int
+    log_interval: PositiveInt
 
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "lr_batch_size", "threads", "log_interval"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("lr", "head_lr_mult", "gamma"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in (
-            "weight_decay",
-            "probe_weight_decay",
-            "clip_grad",
-            "warmup_epochs",
-            "early_stopping",
-        ):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        require(
-            0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "more than 0, at most 1 (off)"
-        )
-        for name in ("momentum", "label_smoothing", "ema", "oversample"):
-            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 to less than 1")
-        require(
-            self.layer_decay == 1 or self.head_lr_mult == 1,
+    rules = (
+        (
             "head_lr_mult",
-            self.head_lr_mult,
-            "1, as layer_decay sets the rate of each layer",
-        )
-        require(
-            not self.nesterov or self.momentum > 0,
-            "momentum",
-            self.momentum,
-            "more than 0, as nesterov is true",
-        )
-        require(
-            self.warmup_epochs < self.epochs or self.warmup_epochs == 0,
-            "warmup_epochs",
-            self.warmup_epochs,
-            f"fewer than epochs ({self.epochs})",
-        )
-        require(
-            all(m > 0 for m in self.milestones) and self.milestones == sorted(set(self.milestones)),
-            "milestones",
-            self.milestones,
-            "rising epoch numbers",
-        )
+            lambda p: 1 in (p.head_lr_mult, p.layer_decay),
+            "1, as layer_decay is {layer_decay}",
+        ),
+        ("momentum", lambda p: p.momentum > 0 or not p.nesterov, "more than 0, as nesterov is true"),
+        ("warmup_epochs", lambda p: p.warmup_epochs < p.epochs, "fewer than epochs ({epochs})"),
+        ("milestones", lambda p: p.milestones == sorted(set(p.milestones)), "rising epoch numbers"),
+    )
 
 
-@dataclass(frozen=True)
-class EvaluateParams:
-    batch_size: int
+class EvaluateParams(Checked):
+    batch_size: PositiveInt
     tta: Literal["none", "flip"]
 
-    def __post_init__(self):
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
 
-
-@dataclass(frozen=True)
-class CamParams:
+class CamParams(Checked):
     methods: list[Literal["gradcam", "gradcam++", "xgradcam", "eigencam", "eigengradcam", "layercam"]]
     target_layers: list[str]
     target_category: str
     eigen_smooth: bool
     aug_smooth: bool
     select: Literal["mistakes", "correct", "random"]
-    num_images: int
+    num_images: PositiveInt
 
-    def __post_init__(self):
-        require(self.methods != [], "methods", self.methods, "at least one method")
-        require(len(set(self.methods)) == len(self.methods), "methods", self.methods, "each method once")
-        require(self.num_images >= 1, "num_images", self.num_images, "1 or more")
+    rules = (
+        ("methods", lambda p: p.methods, "at least one method"),
+        ("methods", lambda p: len(p.methods) == len(set(p.methods)), "each method once"),
+    )
 
 
-@dataclass(frozen=True)
-class RuntimeParams:
+class RuntimeParams(Checked):
     device: Literal["auto", "cpu", "cuda"]
     launcher: Literal["none", "pytorch", "slurm"]
-    processes: int
-    workers: int
-    store_gb: float
+    processes: PositiveInt
+    workers: NonNegativeInt
+    store_gb: NonNegativeFloat
 
-    def __post_init__(self):
-        require(self.processes >= 1, "processes", self.processes, "1 or more")
-        require(
-            self.launcher != "none" or self.processes == 1,
+    rules = (
+        (
             "processes",
-            self.processes,
+            lambda p: p.processes == 1 or p.launcher != "none",
             "1, as launcher is none; pytorch or slurm start several",
-        )
-        for name in ("workers", "store_gb"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        ),
+    )
 
 
-@dataclass(frozen=True)
-class Params:
-    seed: int
+class Params(Checked):
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
     sample: SampleParams
     weights: WeightsParams
     dataset: DatasetParams
@@ -280,77 +258,103 @@ class Params:
     cam: CamParams
     runtime: RuntimeParams
 
-    def __post_init__(self):
-        require(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2147483647")
-
 
 def load_params(path: Path) -> Params:
-    """Read and check params.yaml. Raises ValueError that names the file, the key and the way out."""
+    """Read and check params.yaml. Raises ValueError with a sentence for every mistake, one a line."""
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} does not exist. Run from the project's folder, or restore it with git."
         ) from None
     except MarkedYAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from None
+        line = error.problem_mark.line + 1
+        raise ValueError(f"{path} line {line} is not valid YAML: {error.problem}.") from None
     try:
-        return from_mapping(Params, content, section="")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        return Params.model_validate(content)
+    except ValidationError as error:
+        marked = YAML().load(text)
+        found = [(line_of(place, marked), sentence) for place, sentence in mistakes(error, Params)]
+        raise ValueError(
+            "\n".join(f"{path} line {line}: {sentence}" for line, sentence in sorted(found))
+        ) from None
 
 
-def from_mapping(cls: type, content: object, section: str):
-    """Build the dataclass `cls` from plain values; no key missing, none unknown, no type guessed."""
-    where = f"{section}: " if section else ""
-    if not isinstance(content, dict):
-        raise ValueError(f"{where}expected a mapping of keys, got {shown(content)}")
-    names = [field.name for field in fields(cls)]
-    for key in content:
-        if key not in names:
-            raise ValueError(f"{where}unknown key {key!r}; expected one of {', '.join(names)}.")
-    missing = [name for name in names if name not in content]
-    if missing:
-        raise ValueError(f"{where}missing {', '.join(missing)}. Add it; git log has the defaults.")
-    hints = get_type_hints(cls)
-    values = {}
-    for name in names:
-        if is_dataclass(hints[name]):
-            values[name] = from_mapping(hints[name], content[name], section=name)
+def line_of(place: tuple, content: CommentedMap) -> int:
+    """The line of a key, or of what should hold it."""
+    line = 1
+    for key in place:
+        if not isinstance(content, CommentedMap) or key not in content.lc.data:
+            break
+        line = content.lc.key(key)[0] + 1
+        content = content[key]
+    return line
+
+
+def mistakes(error: ValidationError, model: type[Checked]) -> Iterator[tuple[tuple, str]]:
+    """The place of each mistake, and a sentence: the key, the value found, what was expected."""
+    for mistake in error.errors():
+        place, found = mistake["loc"], mistake["input"]
+        key = ".".join(map(str, place)) or "the file"
+        if mistake["type"] in ("extra_forbidden", "invalid_key"):
+            names = list(schema_at(place[:-1], model)["properties"])
+            near = get_close_matches(str(place[-1]), names, n=1)
+            hint = f". Did you mean {near[0]}?" if near else f"; expected one of {', '.join(names)}."
+            yield place, f"{key} is unknown{hint}"
+            continue
+        expected = mistake.get("ctx", {}).get("error") or in_words(schema_at(place, model))
+        if mistake["type"] == "missing":
+            yield place, f"{key} is missing; expected {expected}. git log has its default."
         else:
-            try:
-                values[name] = converted(content[name], hints[name])
-            except TypeError as error:
-                raise ValueError(f"{where}{name} {error}") from None
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
+            yield place, f"{key} is {'empty' if found is None else repr(found)}; expected {expected}."
 
 
-def converted(value: object, hint: object):
-    """`value` as `hint` asks: an int may serve as a float, nothing else is converted."""
-    if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if value not in choices or isinstance(value, bool):
-            raise TypeError(f"must be one of {', '.join(choices)}, got {shown(value)}.")
-        return value
-    if get_origin(hint) is list:
-        if not isinstance(value, list):
-            raise TypeError(f"must be a list, got {shown(value)}.")
-        (item,) = get_args(hint)
-        return [converted(element, item) for element in value]
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint or (hint is float and not math.isfinite(value)):
-        raise TypeError(f"must be {typing.cast(type, hint).__name__}, got {shown(value)}.")
-    return value
+KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}
+LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+}
 
 
-def require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise ValueError(f"{name} is {value!r}; expected {expected}.")
+def in_words(schema: dict) -> str:
+    if "properties" in schema:
+        return f"the keys {', '.join(schema['properties'])}"
+    if "enum" in schema:
+        return f"{', '.join(schema['enum'][:-1])} or {schema['enum'][-1]}"
+    if "items" in schema:
+        return f"a list, each item {in_words(schema['items'])}"
+    limits = [words.format(schema[limit]) for limit, words in LIMITS.items() if limit in schema]
+    return KINDS[schema["type"]] + (", " + " and ".join(limits) if limits else "")
 
 
-def shown(value: object) -> str:
-    return "nothing" if value is None else f"{value!r} ({type(value).__name__})"
+def schema_at(place: tuple, model: type[Checked] = Params) -> dict:
+    """The JSON schema of a key: pydantic's, with each section where its key is."""
+    schema = model.model_json_schema()
+    sections = schema.pop("$defs", {})
+    for key, node in schema["properties"].items():
+        if "$ref" in node:
+            schema["properties"][key] = sections[node["$ref"].removeprefix("#/$defs/")]
+    for key in place:
+        schema = schema["items"] if isinstance(key, int) else schema["properties"][key]
+    return schema
+
+
+def described(schema: dict, content: CommentedMap) -> dict:
+    """The schema with the comments of params.yaml, which say what a key means, in place of titles."""
+    schema.pop("title")
+    for key, node in schema["properties"].items():
+        if "properties" in node:
+            described(node, content[key])
+        node.pop("title", None)
+        if comment := content.ca.items.get(key, [None] * 3)[2]:
+            lines = comment.value.partition("\n\n")[0].splitlines()
+            node["description"] = " ".join(line.strip(" #") for line in lines)
+    return schema
+
+
+if __name__ == "__main__":
+    content = YAML().load(Path("params.yaml"))
+    print(json.dumps(described(schema_at(()), content), indent=2))

@@ -59,6 +59,15 @@ def test_a_class_too_small_to_split_is_named_after_the_report(tmp_path):
     assert output.rstrip().splitlines()[-1].startswith("error: 1 classes are too small: 'Apple'")
 
 
+def test_a_wrong_option_is_named(photos):
+    output = check(photos, "--group-by", "(", "--near-duplicates", "99", expect=1)
+    group_by, near_duplicates = output.splitlines()
+    assert group_by.startswith("error: group_by is '('; expected a regular expression: missing )")
+    assert near_duplicates.startswith(
+        "near_duplicates is 99; expected a whole number, at least 0 and at"
+    )
+
+
 def test_official_splits_and_groups_are_checked_as_the_stage_does(tmp_path):
     for start, split in ((0, "train"), (100, "val")):
         class_folders(tmp_path / "photos" / split, {"apple": 5, "pear": 5}, start)

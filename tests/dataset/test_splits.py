@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-from dataclasses import replace
 
 import pytest
 from conftest import REPO
@@ -21,7 +20,7 @@ def keys(count: int, salt: str = "") -> list[str]:
 def split(some: list[str], val: float = 0.2, test: float = 0.2, fold: str = "") -> list[str]:
     """The splits of the pictures of one class."""
     wanted = {"train"} | ({"val"} if val else set()) | ({"test"} if test else set())
-    dataset = replace(DATASET, val_fraction=val or 0.1, test_fraction=test or 0.1, fold=fold)
+    dataset = DATASET.replace(val_fraction=val or 0.1, test_fraction=test or 0.1, fold=fold)
     split_of = split_by_content({"a": set(some)}, wanted, splitting(dataset, wanted))
     return [split_of[key] for key in some]
 

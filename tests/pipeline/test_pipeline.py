@@ -179,8 +179,8 @@ def failing(project: Path, stage: str, **sections) -> str:
 @pytest.mark.parametrize(
     ("stage", "sections", "message"),
     [
-        ("train", {"train": {"epoch": 3}}, "train: unknown key 'epoch'"),
-        ("evaluate", {"evaluate": {"batch_size": "many"}}, "batch_size must be int, got 'many' (str)"),
+        ("train", {"train": {"epoch": 3}}, "train.epoch is unknown. Did you mean epochs?"),
+        ("evaluate", {"evaluate": {"batch_size": "many"}}, "evaluate.batch_size is 'many'; expected"),
         ("train", {"runtime": {"device": "cuda"}}, "torch sees no CUDA device"),
         ("cam_report", {"runtime": {"device": "cuda"}}, "set runtime.device to auto or cpu"),
         ("fetch_weights", {"weights": {"source": "mim", "model": "resnet18_8xb32_in1"}}, "Did you mean"),

@@ -427,7 +427,11 @@ def test_the_command_names_what_is_wrong_with_params_yaml(clone):
     env = environment(clone) | {"PYTHONPATH": str(REPO)}
     done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "params.yaml:\n  params.yaml: unknown key 'draw'" in done.stdout
+    assert (
+        "params.yaml:\n  params.yaml line 1: augment is missing; expected the keys crop_scale"
+        in done.stdout
+    )
+    assert "\n  params.yaml line 1: draw is unknown; expected one of seed, sample" in done.stdout
 
 
 def test_the_toy_is_what_these_tests_think(origin):

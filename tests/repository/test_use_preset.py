@@ -47,7 +47,7 @@ def test_a_preset_with_an_unknown_key_is_refused_and_changes_nothing(tmp_path):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ValueError, match="the preset sets 'learning_rate'; expected one of strategy"):
         use_preset.main("bad", root=tmp_path)
-    with pytest.raises(ValueError, match="lr must be float"):
+    with pytest.raises(ValueError, match="train.lr is 'fast'; expected a number"):
         use_preset.main("wrong", root=tmp_path)
     assert (tmp_path / "params.yaml").read_text() == text
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["params.yaml"]

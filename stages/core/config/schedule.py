@@ -1,7 +1,5 @@
 """Optimizer, learning rates, and what is trained in which order."""
 
-import dataclasses
-
 from mmengine.config import Config
 
 from stages.core.config.settings import set_values
@@ -85,7 +83,7 @@ def from_scratch(train: TrainParams) -> TrainParams:
             "params.yaml: train.strategy is linear_probe, but weights.source is none, and the features "
             "of random weights say nothing. Set train.strategy to finetune, or another weights.source."
         )
-    return dataclasses.replace(train, strategy="finetune", batch_norm="batch")
+    return train.replace(strategy="finetune", batch_norm="batch")
 
 
 def set_strategy(cfg: Config, train: TrainParams) -> None:
