@@ -30,7 +30,7 @@ resume = False
 # --- data -------------------------------------------------------------------------------------------
 # Pillow resizes with antialiasing and in integers: the same pixels on any CPU.
 train_pipeline = [
-    dict(type='LoadPicture', reduce=None),
+    dict(type='LoadImage', reduce=None),
     dict(
         type='RandomResizedCrop',
         scale=None,
@@ -42,7 +42,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadPicture', reduce=None),
+    dict(type='LoadImage', reduce=None),
     dict(
         type='ResizeEdge',
         scale=None,

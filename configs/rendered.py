@@ -129,7 +129,7 @@ test_dataloader = dict(
             'watermelon',
         ]),
         pipeline=[
-            dict(reduce=256, type='LoadPicture'),
+            dict(reduce=256, type='LoadImage'),
             dict(
                 backend='pillow',
                 edge='short',
@@ -161,7 +161,7 @@ test_evaluator = [
     dict(type='Loss'),
 ]
 test_pipeline = [
-    dict(reduce=256, type='LoadPicture'),
+    dict(reduce=256, type='LoadImage'),
     dict(
         backend='pillow',
         edge='short',
@@ -202,7 +202,7 @@ train_dataloader = dict(
                 'watermelon',
             ]),
             pipeline=[
-                dict(reduce=256, type='LoadPicture'),
+                dict(reduce=256, type='LoadImage'),
                 dict(
                     backend='pillow',
                     crop_ratio_range=(
@@ -229,7 +229,7 @@ train_dataloader = dict(
     pin_memory=False,
     sampler=dict(batch_size=16, shuffle=True, type='EpochSampler'))
 train_pipeline = [
-    dict(reduce=256, type='LoadPicture'),
+    dict(reduce=256, type='LoadImage'),
     dict(
         backend='pillow',
         crop_ratio_range=(
@@ -267,7 +267,7 @@ val_dataloader = dict(
             'watermelon',
         ]),
         pipeline=[
-            dict(reduce=256, type='LoadPicture'),
+            dict(reduce=256, type='LoadImage'),
             dict(
                 backend='pillow',
                 edge='short',

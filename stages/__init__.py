@@ -3,14 +3,14 @@ import sys
 import warnings
 from pathlib import Path
 
-from stages.core.errors import say_errors
+from stages.core.errors import install_error_hook
 
 if sys.argv[0] == "-m":  # a stage is being started, not imported
-    say_errors()
+    install_error_hook()
 
-from stages.core.machine.kernels import hold_kernels  # noqa: E402
+from stages.core.machine.kernels import pin_kernels  # noqa: E402
 
-hold_kernels(Path("params.yaml"))  # here, as it must come before torch computes anything
+pin_kernels(Path("params.yaml"))  # here, as it must come before torch computes anything
 
 # mmengine asks for CUDA when it is imported; with this, torch counts the GPUs without starting CUDA,
 # which would fix the GPUs of the process before it has claimed one (stages/core/machine/gpus.py)

@@ -24,13 +24,13 @@ from stages.core.explaining.layers import last_spatial_layer
 from stages.core.files import write_text
 from stages.core.images.archives import ensure_images
 from stages.core.inference.classifier import load_classifier
-from stages.core.inference.inputs import as_shown, load_pictures
+from stages.core.inference.inputs import as_shown, load_images
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import use_kernels
 from stages.core.params import load_params
-from stages.core.report.page import Overlay, ReportedPicture, report_page
+from stages.core.report.page import Overlay, ReportedImage, report_page
 from stages.core.scoring.predictions import Prediction, read_predictions
 
 
@@ -49,7 +49,7 @@ def main(root: Path = Path()) -> None:
     model, classes = load_classifier(cfg, layout.checkpoint, device)
     targets = [target_class(row, cam.target_category, classes) for row in chosen]
     labels = [classes.index(target) for target in targets]
-    pictures, inputs = load_pictures(cfg, model, [root / row.path for row in chosen])
+    pictures, inputs = load_images(cfg, model, [root / row.path for row in chosen])
     layers = cam.target_layers or [last_spatial_layer(model, inputs[:1].clone())]
 
     folder = layout.work / "cam_report"
@@ -78,7 +78,7 @@ def main(root: Path = Path()) -> None:
         file = f"{index:03d}.jpg"
         save(folder / file, as_shown(pictures[index]))
         reported.append(
-            ReportedPicture(row.path, row.label, row.prediction, row.score, file, overlays[index])
+            ReportedImage(row.path, row.label, row.prediction, row.score, file, overlays[index])
         )
     mistakes = sum(not row.correct for row in predictions)
     write_text(folder / "index.html", report_page(reported, layers, len(predictions), mistakes))

@@ -19,7 +19,7 @@ from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import place, read_config, use_kernels
-from stages.core.networks.checkpoint import lay_out, load_exactly
+from stages.core.networks.checkpoint import load_exactly, to_memory_format
 from stages.core.params import load_params
 from stages.core.scoring.metrics import PredictionCollector, score_flips
 from stages.core.scoring.predictions import write_predictions
@@ -43,7 +43,7 @@ def main(root: Path = Path()) -> None:
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if params.evaluate.tta == "flip" else runner.model
     meta = load_exactly(model, layout.checkpoint)  # mmengine would only warn
-    lay_out(model, cfg)
+    to_memory_format(model, cfg)
     collector = PredictionCollector(meta["dataset_meta"]["classes"])
     runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
     scores = runner.test()

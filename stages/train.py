@@ -27,22 +27,22 @@ from stages.core.layout import Layout
 from stages.core.machine.device import keep_freed_memory, machine_facts, use_device
 from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import place, read_config, use_kernels, use_precision, use_processes
-from stages.core.networks.checkpoint import bare, lay_out
+from stages.core.networks.checkpoint import to_memory_format, unwrapped
 from stages.core.params import RuntimeParams, load_params
-from stages.core.training.history import EpochLines
+from stages.core.training.history import ProgressHook
 from stages.core.training.hooks import PretrainedWeights
 from stages.core.training.processes import rank, start_processes, starts_processes
 from stages.core.training.resume import (
-    GoOn,
+    ResumeHook,
     RunState,
-    SaveEpochs,
+    SaveHook,
     best_row,
     delete_run,
     forget_old_runs,
     is_recorded,
     run_folder,
 )
-from stages.core.training.sampling import LoadedTogether
+from stages.core.training.sampling import LockstepLoader
 from stages.core.training.schedules import check_layer_depths
 
 
@@ -97,16 +97,16 @@ def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> 
     use_processes(cfg, runtime, device)  # from here on, all processes see the same state
     pretrained, cfg.load_from = cfg.load_from, None
     runner = Runner.from_cfg(cfg)
-    check_layer_depths(bare(runner.model), cfg)
-    lay_out(runner.model, cfg)
+    check_layer_depths(unwrapped(runner.model), cfg)
+    to_memory_format(runner.model, cfg)
     if device == "cpu":
-        runner.train_loop.dataloader = LoadedTogether(runner.train_loop.dataloader)
+        runner.train_loop.dataloader = LockstepLoader(runner.train_loop.dataloader)
     if state.exists:
-        runner.register_hook(GoOn(state))
+        runner.register_hook(ResumeHook(state))
     elif pretrained:
         runner.register_hook(PretrainedWeights(Path(pretrained)))
-    runner.register_hook(SaveEpochs(state))
-    runner.register_hook(EpochLines())
+    runner.register_hook(SaveHook(state))
+    runner.register_hook(ProgressHook())
     going_on = f", going on after epoch {state.read()['epoch']}" if state.exists else ""
     if runner.rank == 0:
         processes = f" in {runner.world_size} processes" if runner.world_size > 1 else ""

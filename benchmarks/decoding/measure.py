@@ -63,7 +63,7 @@ def main(photos: Path | None, count: int, rounds: int) -> None:
             for name, changes in CASES.items():
                 set_params(project, changes)
                 run(project, "render_config")
-                store = project / ".work/pictures"
+                store = project / ".work/images"
                 shutil.rmtree(store, ignore_errors=True)
                 first, *later = load_epochs(project, 3)
                 shutil.rmtree(store, ignore_errors=True)

@@ -177,7 +177,7 @@ def pretrained_features(project: Path):
     from mmpretrain import get_model
 
     from stages.core.images.lists import read_classes, read_list
-    from stages.core.inference.inputs import load_pictures
+    from stages.core.inference.inputs import load_images
     from stages.core.machine.placement import read_config, use_kernels
     from stages.core.networks.checkpoint import load_pretrained
 
@@ -196,7 +196,7 @@ def pretrained_features(project: Path):
     features = []
     for path, _ in images:
         with torch.no_grad():
-            inputs = load_pictures(cfg, model, [project / "data/photos" / path])[1]
+            inputs = load_images(cfg, model, [project / "data/photos" / path])[1]
             features.append(model.extract_feat(inputs)[-1][0])
     return torch.stack(features).numpy(), images
 

@@ -7,13 +7,13 @@ from mmengine.config import Config
 from mmpretrain import get_model
 from mmpretrain.structures import DataSample
 
-from stages.core.networks.checkpoint import lay_out
+from stages.core.networks.checkpoint import to_memory_format
 from stages.core.training.hooks import keep_statistics
 
 
 def network(cfg: Config) -> torch.nn.Module:
     """The rendered config's network as the train stage trains it, from random weights."""
-    model = lay_out(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
+    model = to_memory_format(get_model(cfg, pretrained=False, device="cpu"), cfg).train()
     if any(hook["type"] == "PretrainedStatistics" for hook in cfg.custom_hooks):
         keep_statistics(model)
     return model

@@ -21,7 +21,7 @@ from bare import bare_step  # noqa: E402
 import stages.train  # noqa: E402
 
 
-class Clock(stages.train.EpochLines):
+class Clock(stages.train.ProgressHook):
     loaded: list[float] = []
     bare: list[float] = []
 
@@ -47,7 +47,7 @@ class Clock(stages.train.EpochLines):
 
 
 def main() -> None:
-    stages.train.EpochLines = Clock
+    stages.train.ProgressHook = Clock
     stages.train.main()
     ratios = [
         loaded * (1 / before + 1 / after) / 2

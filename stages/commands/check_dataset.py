@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from stages.core.dataset.checks import CheckedImage, check_images
 from stages.core.dataset.findings import SMALL_CLASS, examine, summary, usable
-from stages.core.dataset.sources import FoundImage, check_learnable, find_images, some
+from stages.core.dataset.sources import FoundImage, check_learnable, find_images, first_ten
 from stages.core.dataset.splits import assign_splits
 from stages.core.images.archives import is_archive, unpacked_folder
 from stages.core.layout import Layout
@@ -75,11 +75,11 @@ def report(found: list[FoundImage], checked: list[CheckedImage]) -> str:
     lines.append(f"largest class {largest!r}: {most:,}; smallest {smallest!r}: {least:,}")
     few = [name for name, number in sorted(per_class.items()) if number < SMALL_CLASS]
     if few:
-        lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} pictures: {some(few)}")
+        lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} pictures: {first_ten(few)}")
     spellings = Counter(name.casefold() for name in per_class)
     alike = sorted(name for name in per_class if spellings[name.casefold()] > 1)
     if alike:
-        lines.append(f"{len(alike)} class names differ only in upper and lower case: {some(alike)}")
+        lines.append(f"{len(alike)} class names differ only in upper and lower case: {first_ten(alike)}")
     good = [check for check in checked if not check.problem]
     if good:
         sides = [min(check.width, check.height) for check in good]

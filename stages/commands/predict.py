@@ -22,7 +22,7 @@ from tqdm import tqdm
 from stages.core.dataset.sources import files_below
 from stages.core.files import write_text
 from stages.core.inference.classifier import load_classifier
-from stages.core.inference.inputs import load_pictures
+from stages.core.inference.inputs import load_images
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.placement import use_kernels
@@ -76,7 +76,7 @@ def predict(
     inputs, read, problems = [], [], []
     for file in files:
         try:
-            inputs.append(load_pictures(cfg, model, [file])[1])
+            inputs.append(load_images(cfg, model, [file])[1])
             read.append(file)
         except (ValueError, OSError) as error:
             problems.append(str(error))

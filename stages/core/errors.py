@@ -9,7 +9,7 @@ from types import TracebackType
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def say_errors() -> None:
+def install_error_hook() -> None:
     """An exception that this package raises itself is printed as its sentence, Ctrl-C as what follows
     from it, any other whole."""
     sys.excepthook = print_error

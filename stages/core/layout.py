@@ -54,6 +54,6 @@ PATHS = {
     # derived and git-ignored, safe to delete
     "work": ".work",
     "unpacked": ".work/unpacked",
-    "pictures": ".work/pictures",
+    "image_store": ".work/images",
     "features": ".work/features",
 }

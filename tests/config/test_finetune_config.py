@@ -68,7 +68,7 @@ def test_the_tutorials_recipe_comes_out_number_for_number(tmp_path):
     assert cfg.default_hooks.checkpoint.save_best == "auto"
     assert cfg.model.head.num_classes == 30 and cfg.model.head.loss.type == "CrossEntropyLoss"
     assert [t.type for t in cfg.train_pipeline][:3] == [
-        "LoadPicture",
+        "LoadImage",
         "RandomResizedCrop",
         "ContiguousFlip",
     ]

@@ -22,7 +22,7 @@ from stages.core.training.hooks import balanced_weights
 from stages.core.training.linear_probe import shown_positions
 from stages.core.training.sampling import (
     EpochSampler,
-    LoadedTogether,
+    LockstepLoader,
     SamplesByValue,
     SeededDataset,
     derived_seed,
@@ -86,7 +86,7 @@ class Handed:
 
 
 def test_a_batch_is_taken_from_each_worker_before_the_first_is_trained_on():
-    loader = LoadedTogether(Handed())
+    loader = LockstepLoader(Handed())
     out = [(batch, list(loader.out)) for batch in loader]
     assert out == [
         (0, [0, 1]),
@@ -99,7 +99,7 @@ def test_a_batch_is_taken_from_each_worker_before_the_first_is_trained_on():
 
 
 def test_without_workers_each_batch_is_loaded_when_it_is_needed():
-    loader = LoadedTogether(Handed())
+    loader = LockstepLoader(Handed())
     loader.loader.num_workers = 0
     assert [(batch, list(loader.out)) for batch in loader][1] == (1, [0, 1])
 
@@ -150,7 +150,7 @@ def test_listed_images_reads_list_files_with_any_name(tmp_path):
         data_root=str(tmp_path),
         ann_file="list.txt",
         metainfo={"classes": ["x", "y", "z"]},
-        pipeline=[{"type": "LoadPicture"}],
+        pipeline=[{"type": "LoadImage"}],
     )
     for label, name in enumerate(names):
         sample = dataset[label]
@@ -168,7 +168,7 @@ def test_rare_classes_are_repeated_with_other_augmentations(tmp_path):
     listed = dict(
         type="ListedImages", data_root=str(tmp_path), ann_file="l.txt", metainfo={"classes": ["a", "b"]}
     )
-    listed["pipeline"] = [dict(type="LoadPicture"), dict(type="RandomResizedCrop", scale=8)]
+    listed["pipeline"] = [dict(type="LoadImage"), dict(type="RandomResizedCrop", scale=8)]
     balanced = dict(type="ClassBalancedDataset", dataset=listed, oversample_thr=0.4)
     with DefaultScope.overwrite_default_scope("mmpretrain"):  # as the Runner does
         dataset = SeededDataset(balanced, seed=0)

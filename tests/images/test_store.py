@@ -8,8 +8,8 @@ from conftest import picture
 from PIL import Image
 
 from stages.core.images.decoding import decode
-from stages.core.images.loading import LoadPicture
-from stages.core.images.store import PictureStore
+from stages.core.images.loading import LoadImage
+from stages.core.images.store import ImageStore
 
 
 def photo(path, size=(400, 300), seed=0):
@@ -27,7 +27,7 @@ def sha256_of(path) -> str:
 
 def load(path, sha256="", **options) -> np.ndarray:
     results = {"img_path": str(path), "sha256": sha256 or sha256_of(path)}
-    return LoadPicture(**options).transform(results)["img"]
+    return LoadImage(**options).transform(results)["img"]
 
 
 def test_what_comes_from_the_store_is_what_decoding_gives(tmp_path):
@@ -85,14 +85,14 @@ def test_orientation_is_applied_to_reduced_pictures(tmp_path):
 
 
 def test_a_full_store_keeps_no_more_and_loses_nothing(tmp_path):
-    store = PictureStore(tmp_path, 10, max_gb=1.2e-6)  # 1200 bytes
+    store = ImageStore(tmp_path, 10, max_gb=1.2e-6)  # 1200 bytes
     store.put("aa", np.zeros((10, 14, 3), np.uint8))  # 548 in its file
     store.put("bb", np.zeros((10, 14, 3), np.uint8))
     assert store.get("aa") is not None and store.get("bb") is None
 
 
 def test_two_runs_with_two_writers_each_stay_within_the_disk_they_may_use(tmp_path):
-    runs = [PictureStore(tmp_path, 10, max_gb=50e-6, writers=2) for _ in range(4)]
+    runs = [ImageStore(tmp_path, 10, max_gb=50e-6, writers=2) for _ in range(4)]
     for number in range(100):
         for name, store in enumerate(runs):
             store.put(f"{number:02d}{name}", np.zeros((10, 14, 3), np.uint8))
@@ -102,16 +102,16 @@ def test_two_runs_with_two_writers_each_stay_within_the_disk_they_may_use(tmp_pa
 
 def test_pictures_of_another_size_make_room(tmp_path):
     for name in ("aa", "bb"):
-        PictureStore(tmp_path, 10, max_gb=1).put(name, np.zeros((10, 14, 3), np.uint8))  # 548 each
-    store = PictureStore(tmp_path, 11, max_gb=1.2e-6)
+        ImageStore(tmp_path, 10, max_gb=1).put(name, np.zeros((10, 14, 3), np.uint8))  # 548 each
+    store = ImageStore(tmp_path, 11, max_gb=1.2e-6)
     store.put("aa", np.zeros((11, 14, 3), np.uint8))
     assert store.get("aa").shape == (11, 14, 3)
-    assert PictureStore(tmp_path, 11, max_gb=1.2e-6).get("aa") is not None
-    assert PictureStore(tmp_path, 10, max_gb=1).get("aa") is None
+    assert ImageStore(tmp_path, 11, max_gb=1.2e-6).get("aa") is not None
+    assert ImageStore(tmp_path, 10, max_gb=1).get("aa") is None
 
 
 def test_a_damaged_or_half_written_file_is_not_read(tmp_path):
-    store = PictureStore(tmp_path, 10, max_gb=1)
+    store = ImageStore(tmp_path, 10, max_gb=1)
     store.put("aa", np.zeros((10, 14, 3), np.uint8))
     store.path("aa").write_bytes(store.path("aa").read_bytes()[:200])
     assert store.get("aa") is None
@@ -119,6 +119,6 @@ def test_a_damaged_or_half_written_file_is_not_read(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
-    store = PictureStore(tmp_path / "file", 10, max_gb=1)
+    store = ImageStore(tmp_path / "file", 10, max_gb=1)
     store.put("aa", np.zeros((10, 14, 3), np.uint8))
     assert store.get("aa") is None

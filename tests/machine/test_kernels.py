@@ -9,7 +9,7 @@ import torch
 from conftest import REPO, write_params
 from real_dvc import SMALL, clone, python
 
-from stages.core.machine.kernels import AVX2, VARIABLES, check_kernels, hold_kernels, is_x86
+from stages.core.machine.kernels import AVX2, VARIABLES, check_kernels, is_x86, pin_kernels
 
 pytestmark = pytest.mark.skipif(not is_x86(), reason="no x86-64 CPU")
 
@@ -59,7 +59,7 @@ def test_a_damaged_params_yaml_is_left_to_its_own_reader(tmp_path, content):
     if content is not None:
         (tmp_path / "params.yaml").write_bytes(content)
     before = dict(os.environ)
-    hold_kernels(tmp_path / "params.yaml")
+    pin_kernels(tmp_path / "params.yaml")
     assert dict(os.environ) == before
 
 

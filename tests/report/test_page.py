@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from stages.cam_report import select, target_class
-from stages.core.report.page import Overlay, ReportedPicture, report_page
+from stages.core.report.page import Overlay, ReportedImage, report_page
 from stages.core.scoring.predictions import Prediction, read_predictions, write_predictions
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;'"
@@ -28,7 +28,7 @@ class Page(HTMLParser):
 
 def page(name: str) -> Page:
     overlays = [Overlay("000-gradcam.jpg", "gradcam", name)]
-    picture = ReportedPicture(f"data/{name}.jpg", name, "other", 0.5, "000.jpg", overlays)
+    picture = ReportedImage(f"data/{name}.jpg", name, "other", 0.5, "000.jpg", overlays)
     return Page(report_page([picture], ["backbone.layer4"], num_images=200, num_mistakes=30))
 
 

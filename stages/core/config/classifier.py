@@ -41,7 +41,7 @@ def classifier(
     model.pop("pretrained", None)
     for key in ("frozen_stages", "norm_eval"):  # of models that were published as linear probes
         model.backbone.pop(key, None)
-    set_picture_size(model.backbone, params.image.size, name)
+    set_input_size(model.backbone, params.image.size, name)
     augments = [
         dict(type=kind, alpha=alpha)
         for kind, alpha in (("Mixup", params.augment.mixup), ("CutMix", params.augment.cutmix))
@@ -85,7 +85,7 @@ WINDOWED = ("SwinTransformer", "SwinTransformerV2", "DaViT")
 """Networks whose last grid can be smaller than an attention window, and is padded then."""
 
 
-def set_picture_size(backbone: ConfigDict, size: int, name: str) -> None:
+def set_input_size(backbone: ConfigDict, size: int, name: str) -> None:
     """Raises ValueError when the network sees pictures of another size only."""
     kind = str(backbone.type).rpartition(".")[2]
     given = backbone.get("img_size", 224)

@@ -11,7 +11,7 @@ from stages.core.params import AugmentParams, ImageParams
 def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> None:
     jitter = augment.color_jitter
     train_values = {
-        "LoadPicture.reduce": image.reduce,
+        "LoadImage.reduce": image.reduce,
         "RandomResizedCrop.scale": image.size,
         "RandomResizedCrop.crop_ratio_range": tuple(augment.crop_scale),
         "ContiguousFlip.prob": augment.flip,
@@ -20,7 +20,7 @@ def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> No
         "ColorMatrixJitter.saturation": jitter,
     }
     test_values = {
-        "LoadPicture.reduce": image.reduce,
+        "LoadImage.reduce": image.reduce,
         "ResizeEdge.scale": image.resize,
         "CenterCrop.crop_size": image.size,
     }

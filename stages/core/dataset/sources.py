@@ -75,8 +75,9 @@ def check_learnable(found: list[FoundImage], kept: list[FoundImage], shown: str)
     lacking = sorted(names - learnable)
     if lacking:
         raise ValueError(
-            f"{shown}: {len(lacking)} classes have no picture to train on: {some(lacking)}; those that "
-            f"have: {some(sorted(learnable))}. Add training pictures, or rename or remove the class."
+            f"{shown}: {len(lacking)} classes have no picture to train on: {first_ten(lacking)}; "
+            f"those that have: {first_ten(sorted(learnable))}. Add training pictures, or rename or remove "
+            "the class."
         )
 
 
@@ -155,7 +156,7 @@ def refuse_empty(folder: Path, filled: set[str], shown: str, level: int) -> None
     empty = [name for name in names if name not in filled]
     if empty:
         raise ValueError(
-            f"{shown}: {len(empty)} class folders hold no picture: {some(empty)}. "
+            f"{shown}: {len(empty)} class folders hold no picture: {first_ten(empty)}. "
             "Add pictures or remove the folder."
         )
 
@@ -240,7 +241,7 @@ def in_list(folder: Path, dataset: DatasetParams) -> list[FoundImage]:
             missing.append(name)
     if missing:
         raise FileNotFoundError(
-            f"{shown}: {len(missing)} listed pictures are missing: {some(missing)}. "
+            f"{shown}: {len(missing)} listed pictures are missing: {first_ten(missing)}. "
             "Paths count from dataset.path, with forward slashes."
         )
     without = sum(image.split is None for image in found)
@@ -310,6 +311,6 @@ def group_in(name: str, dataset: DatasetParams, row: dict[str, str] | None = Non
     return "/".join(part or "" for part in found.groups()) if found.groups() else found[0]
 
 
-def some(names: list[str]) -> str:
+def first_ten(names: list[str]) -> str:
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(map(repr, names[:SHOWN])) + more

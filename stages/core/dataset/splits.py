@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 
-from stages.core.dataset.sources import SPLITS, FoundImage, some
+from stages.core.dataset.sources import SPLITS, FoundImage, first_ten
 from stages.core.params import DatasetParams
 
 
@@ -125,8 +125,8 @@ def split_by_content(
             split_of[moved] = split
     if small:
         raise ValueError(
-            f"{len(small)} classes are too small: {some(small)}. Each of {', '.join(sorted(wanted))} "
-            f"needs a picture of every class, so {len(wanted)} different ones at least; duplicates, "
+            f"{len(small)} classes are too small: {first_ten(small)}. Each of "
+            f"{', '.join(sorted(wanted))} needs a picture of every class, so {len(wanted)} different ones at least; duplicates, "
             "look-alikes (dataset.near_duplicates) and groups (dataset.group_by) count as one. Add "
             "pictures or remove the class."
         )

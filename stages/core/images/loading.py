@@ -11,11 +11,11 @@ from mmpretrain.registry import DATASETS, TRANSFORMS
 
 from stages.core.images.decoding import decode
 from stages.core.images.lists import read_list
-from stages.core.images.store import PictureStore
+from stages.core.images.store import ImageStore
 
 
 @TRANSFORMS.register_module()
-class LoadPicture(BaseTransform):
+class LoadImage(BaseTransform):
     """A file as (H, W, 3) uint8 BGR, which MMPretrain's transforms expect, by decoding.py's rule.
 
     reduce: the short side that a larger picture is first reduced to, in pixels; 0 is off. What is then
@@ -26,7 +26,7 @@ class LoadPicture(BaseTransform):
     def __init__(self, reduce: int = 0, store: str = "", store_gb: float = 0.0, writers: int = 1):
         self.reduce = reduce
         kept = store and reduce and store_gb
-        self.store = PictureStore(Path(store), reduce, store_gb, writers) if kept else None
+        self.store = ImageStore(Path(store), reduce, store_gb, writers) if kept else None
 
     def transform(self, results: dict) -> dict:
         if "img" in results:  # MMPretrain's own inferencer has read it

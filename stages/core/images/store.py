@@ -20,7 +20,7 @@ HEADER = 128
 """Bytes of a .npy file before the pixels."""
 
 
-class PictureStore:
+class ImageStore:
     def __init__(self, folder: Path, reduce: int, max_gb: float, writers: int = 1):
         """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other
         sizes are removed; when it is reached, nothing more is kept.

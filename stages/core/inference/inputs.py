@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 
-def load_pictures(cfg: Config, model: nn.Module, paths: list[Path]) -> tuple[Tensor, Tensor]:
+def load_images(cfg: Config, model: nn.Module, paths: list[Path]) -> tuple[Tensor, Tensor]:
     """(crops, inputs): crops (N, 3, H, W) uint8 BGR, the squares that the test pipeline cuts; inputs the
     same normalised, on the model's device.
 

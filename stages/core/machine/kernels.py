@@ -25,7 +25,7 @@ VARIABLES = {"avx2": AVX2, "avx2_intel": AVX2 | {"MKL_CBWR": "AVX2"}, "native": 
 """What each train.cpu_kernels sets."""
 
 
-def hold_kernels(path: Path) -> None:
+def pin_kernels(path: Path) -> None:
     """Set the variables as train.cpu_kernels of params.yaml asks.
 
     path: of params.yaml. What is wrong with params.yaml is left to its own reader to say.

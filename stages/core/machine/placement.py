@@ -71,8 +71,8 @@ def place(cfg: Config, root: Path, runtime: RuntimeParams, device: str) -> Confi
             dataset = dataset.dataset
         dataset.data_root = str(root)
         for transform in dataset.pipeline:
-            if transform.type == "LoadPicture":
-                transform.store = str(Layout(root).pictures)
+            if transform.type == "LoadImage":
+                transform.store = str(Layout(root).image_store)
                 transform.store_gb = runtime.store_gb
                 transform.writers = 2 * max(runtime.workers, 1)  # train's and val's, at the same time
     for hook in cfg.custom_hooks:

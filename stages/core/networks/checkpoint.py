@@ -107,16 +107,16 @@ def load_exactly(model: nn.Module, path: Path) -> dict:
     return checkpoint.get("meta", {})
 
 
-def lay_out(model: nn.Module, cfg: Config) -> nn.Module:
+def to_memory_format(model: nn.Module, cfg: Config) -> nn.Module:
     """The model with its weights in the order in memory that the rendered config asks for.
 
     Channels last, convolutions compute faster, and round differently.
     """
     formats = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-    return bare(model).to(memory_format=formats[cfg.memory_format])
+    return unwrapped(model).to(memory_format=formats[cfg.memory_format])
 
 
-def bare(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
     """The model in its wrapper for several processes."""
     return model.module if is_model_wrapper(model) else model
 

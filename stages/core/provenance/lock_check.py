@@ -211,7 +211,7 @@ def dependency_causes(
             "",
         )
     elif within:
-        names = some(within)
+        names = first_ten(within)
         yield f"{path} holds outputs of other stages ({names}): depend on those instead", ""
     elif not dep.is_in_repo:
         yield f"{path} is no path in the project: nothing shows that it is what the stage read", ""
@@ -310,7 +310,7 @@ def superfluous(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, str]
         ]
     if names:
         force = f"`dvc repro --force --single-item {name_of(stage)}`"
-        yield f"dvc.lock lists {some(names)}; dvc.yaml does not. Run {force}", ""
+        yield f"dvc.lock lists {first_ten(names)}; dvc.yaml does not. Run {force}", ""
 
 
 # --- Git and the remotes ------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def not_in_git(repo: Repo, stages: list[Stage], made_by: dict[str, Output]) -> I
             continue
         if kind := kind_of(state, named=path in (".dvcignore", ".dvc/config")):
             found.setdefault(kind, []).append(path)
-    yield from (Problem("Git", f"{kind}: {some(names)}", GIT) for kind, names in found.items())
+    yield from (Problem("Git", f"{kind}: {first_ten(names)}", GIT) for kind, names in found.items())
 
 
 def kind_of(state: str, named: bool) -> str:
@@ -379,7 +379,9 @@ def not_in_remote(repo: Repo) -> tuple[str, list[Problem]]:
     except Exception as error:  # each kind of remote raises its own
         return "", [Problem("remote", f"{names} could not be asked for the data: {said(error)}")]
     missing = sorted(status["not_in_remote"])
-    problems = [Problem("remote", f"{names} does not have {some(missing)}", PUSH)] if missing else []
+    problems = (
+        [Problem("remote", f"{names} does not have {first_ten(missing)}", PUSH)] if missing else []
+    )
     return f"{names} has the data", problems
 
 
@@ -435,6 +437,6 @@ def short(entry: Output) -> str:
     return entry.hash_info.value[:8]
 
 
-def some(names: Iterable[str]) -> str:
+def first_ten(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -32,7 +32,7 @@ class Overlay:
 
 
 @dataclass(frozen=True)
-class ReportedPicture:
+class ReportedImage:
     path: str
     label: str
     """Empty when it is not known."""
@@ -43,7 +43,7 @@ class ReportedPicture:
 
 
 def report_page(
-    pictures: list[ReportedPicture], layers: list[str], num_images: int, num_mistakes: int
+    pictures: list[ReportedImage], layers: list[str], num_images: int, num_mistakes: int
 ) -> str:
     """num_images, num_mistakes: of the whole test split."""
     top1 = 100 * (num_images - num_mistakes) / num_images
@@ -71,7 +71,7 @@ Maps of the layer {escape(", ".join(layers))}. Each picture is the square that t
 """
 
 
-def article(picture: ReportedPicture) -> str:
+def article(picture: ReportedImage) -> str:
     if not picture.label:
         verdict = f"<span>{escape(picture.prediction)}</span>"
     elif picture.prediction == picture.label:

@@ -81,7 +81,7 @@ class EarlyStopping(EarlyStoppingHook):
         super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
 
 
-class EpochLines(Hook):
+class ProgressHook(Hook):
     """A line an epoch; on a terminal a bar over the steps, too."""
 
     priority = "VERY_LOW"

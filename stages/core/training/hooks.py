@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch.nn import Module
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from stages.core.networks.checkpoint import bare, load_pretrained
+from stages.core.networks.checkpoint import load_pretrained, unwrapped
 from stages.core.training.sampling import derived_seed, seed_all
 
 
@@ -41,7 +41,7 @@ class PretrainedStatistics(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         if batch_idx == 0:  # mmengine puts the whole model into training mode at each epoch's start
-            keep_statistics(bare(runner.model))
+            keep_statistics(unwrapped(runner.model))
 
 
 def keep_statistics(model: Module) -> None:
@@ -63,7 +63,7 @@ class PretrainedWeights(Hook):
         self.path = path
 
     def before_train(self, runner: Runner) -> None:
-        model = bare(runner.model)
+        model = unwrapped(runner.model)
         load_pretrained(model, self.path)
         # EMAHook: the average starts from these weights
         runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": model.state_dict()})
@@ -78,7 +78,7 @@ class BalancedLoss(Hook):
 
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
-        model = bare(runner.model)
+        model = unwrapped(runner.model)
         cross_entropy(model).class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
 
 

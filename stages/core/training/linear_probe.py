@@ -18,11 +18,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from stages.core.networks.checkpoint import bare, save_whole
+from stages.core.networks.checkpoint import save_whole, unwrapped
 from stages.core.training.hooks import cross_entropy
 
 OF_THE_MACHINE = ("store", "store_gb", "writers")
-"""What LoadPicture is told that changes no pixel."""
+"""What LoadImage is told that changes no pixel."""
 OF_THE_FEATURES = ("data_preprocessor", "memory_format", "cpu_kernels")
 """What of the config decides the features, and stands neither in the network nor in the pipeline."""
 BATCH_SIZE = 64
@@ -47,7 +47,7 @@ class FittedHead(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.message_hub.runtime_info.get("training_history"):
             return  # a run that goes on has its head
-        model = bare(runner.model)
+        model = unwrapped(runner.model)
         layer = last_linear(model.head, model.head.num_classes)
         loader = frozen_loader(runner)
         images = loader.dataset.load_data_list()

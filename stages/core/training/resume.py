@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.networks.checkpoint import bare, save_whole, write_checkpoint
+from stages.core.networks.checkpoint import save_whole, unwrapped, write_checkpoint
 
 STATE, PUBLISHED = "state.pth", "published"
 KEPT = 3
@@ -94,7 +94,7 @@ class RunState:
             "epoch": runner.epoch,
             "iter": runner.iter,
             "history": history,
-            "state_dict": bare(runner.model).state_dict(),
+            "state_dict": unwrapped(runner.model).state_dict(),
             "optimizer": runner.optim_wrapper.state_dict(),
             "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
         }
@@ -102,7 +102,7 @@ class RunState:
         # EMA has the statistics of this process alone; those that were scored are all processes' mean
         state["state_dict"].update(
             (name, value)
-            for name, value in bare(runner.model).named_buffers()
+            for name, value in unwrapped(runner.model).named_buffers()
             if name in state["state_dict"]
         )
         if best_row(history) is history[-1]:
@@ -116,7 +116,7 @@ class RunState:
         state = self.read()
         runner._resume = True  # tells mmengine's EMAHook to take its own weights from the state, too
         runner.call_hook("after_load_checkpoint", checkpoint=state)
-        bare(runner.model).load_state_dict(state["state_dict"], strict=False)  # as load_exactly
+        unwrapped(runner.model).load_state_dict(state["state_dict"], strict=False)  # as load_exactly
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["param_schedulers"], strict=True):
             scheduler.load_state_dict(saved)
@@ -124,7 +124,7 @@ class RunState:
         runner.message_hub.update_info("training_history", state["history"])
 
 
-class GoOn(Hook):
+class ResumeHook(Hook):
     """Takes up the run that is in its folder."""
 
     priority = "VERY_HIGH"
@@ -136,7 +136,7 @@ class GoOn(Hook):
         self.state.restore(runner)
 
 
-class SaveEpochs(Hook):
+class SaveHook(Hook):
     """Saves the run after each epoch, once it is scored and in the history."""
 
     priority = "VERY_LOW"

@@ -73,7 +73,7 @@ class EpochSampler(DefaultSampler):
         return iter([first + position for position in positions + positions[:1] * self.alone])
 
 
-class LoadedTogether:
+class LockstepLoader:
     """A DataLoader of which as many batches are taken at once as it has workers, for a CPU that trains.
 
     Each worker then loads its next one at the same time as the others. The threads that compute a layer
