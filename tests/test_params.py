@@ -3,14 +3,19 @@
 import re
 
 import pytest
-from conftest import REPO, write_params
+from conftest import PARAMS, REPO, write_params
+from ruamel.yaml import YAML
 
 from stages.core.params import load_params
 
 
-def test_the_projects_own_params_load():
-    params = load_params(REPO / "params.yaml")
-    assert params.dataset.path == "data/sample" and params.runtime.device == "auto"
+def test_the_projects_own_params_load_and_have_the_keys_of_the_tests():
+    """The values are a team's own."""
+    load_params(REPO / "params.yaml")
+    own, tests = (YAML(typ="safe").load(file) for file in (REPO / "params.yaml", PARAMS))
+    assert own.keys() == tests.keys()
+    for section, values in tests.items():
+        assert not isinstance(values, dict) or own[section].keys() == values.keys(), section
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_a_mistake_is_named_with_its_place_and_what_was_expected(tmp_path, chang
 
 
 def test_a_missing_key_is_named(tmp_path):
-    text = (REPO / "params.yaml").read_text().replace("  momentum: 0.9", "  #")
+    text = PARAMS.read_text().replace("  momentum: 0.9", "  #")
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ValueError, match="train: missing momentum"):
         load_params(tmp_path / "params.yaml")
@@ -68,7 +73,7 @@ def test_a_missing_key_is_named(tmp_path):
 
 def test_yaml_is_read_as_dvc_reads_it(tmp_path):
     """PyYAML would take 1e-3 for a string and no for False."""
-    text = re.sub("  lr: [^ ]+ ", "  lr: 1e-3 ", (REPO / "params.yaml").read_text())
+    text = re.sub("  lr: [^ ]+ ", "  lr: 1e-3 ", PARAMS.read_text())
     (tmp_path / "params.yaml").write_text(text)
     assert load_params(tmp_path / "params.yaml").train.lr == 0.001
 

@@ -5,12 +5,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from conftest import REPO
+from conftest import PARAMS
 
 from stages.core.params import load_params
 from stages.core.splits import split_by_content, splitting
 
-DATASET = load_params(REPO / "params.yaml").dataset
+DATASET = load_params(PARAMS).dataset
 ALL = {"train", "val", "test"}
 
 
