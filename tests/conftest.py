@@ -1,4 +1,4 @@
-"""A project in a temporary folder: the real params.yaml, changed as a test needs it."""
+"""A project in a temporary folder: the parameters of tests/params.yaml, changed as a test needs them."""
 
 import colorsys
 import signal
@@ -8,18 +8,23 @@ import pytest
 from PIL import Image, ImageDraw
 from ruamel.yaml import YAML
 
-import stages  # noqa: F401  # before torch, whose kernels it chooses
+from stages.core.machine.kernels import pin_kernels
 
-REPO = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
+REPO = TESTS.parent
+PARAMS = TESTS / "params.yaml"
+"""What the tests start from: the values in the project's own params.yaml are its team's."""
+
+pin_kernels(PARAMS)  # before torch computes anything; stages/__init__.py took the project's own
 
 # a shell that runs the tests in the background has Ctrl-C ignored, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_params(root: Path, **sections) -> None:
-    """params.yaml of the repository with values replaced: write_params(root, train={"epochs": 1})."""
+    """tests/params.yaml with values replaced, as params.yaml: write_params(root, train={"epochs": 1})."""
     yaml = YAML()
-    content = yaml.load(REPO / "params.yaml")
+    content = yaml.load(PARAMS)
     for section, values in sections.items():
         if isinstance(values, dict):
             content[section].update(values)

@@ -19,18 +19,24 @@ SMALL = {
 }
 """A run of seconds: fewer, smaller pictures and one epoch."""
 
+OF_A_TEAM = ("data/", "metrics/", "dvc.lock", "configs/rendered.py", ".dvc/config")
+"""What a team commits of its own, besides params.yaml and .dvc files."""
+
 
 def clone(folder: Path, **sections) -> Path:
-    """The files of this work tree that Git knows or would add, committed, with changed params.yaml."""
+    """The files of this work tree that Git knows or would add, committed, with the tests' parameters.
+
+    Nothing that a team makes its own is copied: neither data and results nor a remote.
+    """
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = (
         subprocess.run(listing, cwd=REPO, check=True, capture_output=True).stdout.decode().split("\0")
     )
     for name in names:
-        if name and (REPO / name).is_file() and not name.startswith(("dvc.lock", "metrics/")):
+        if (REPO / name).is_file() and not name.startswith(OF_A_TEAM) and not name.endswith(".dvc"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(REPO / name, folder / name)
-    (folder / "configs/rendered.py").unlink(missing_ok=True)
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     write_params(folder, **sections)
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
     commit(folder)

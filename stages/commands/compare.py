@@ -7,7 +7,8 @@ The differences are DVC's own (`dvc metrics diff`, `dvc params diff`, `dvc diff`
 what dvc.lock and the .dvc files that Git knows say of it, so it need not be there.
 
 Exit code 1 when a metric became worse by more than is allowed (top1 and top5 are percent, so their
-drop is in percent points), is gone, or is no number.
+drop is in percent points), is gone, or is no number. Where dataset.path changed, the scores are of other
+images and cannot be compared: no bound is judged.
 """
 
 import argparse
@@ -66,6 +67,9 @@ def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path
 
     values, set_params = metrics.get("diff", {}), params.get("diff", {})
     judged = [(bound, *judge(bound, values)) for bound in bounds]
+    moved = set_params.get(PATHS["params"], {}).get("dataset.path")
+    if moved and moved["old"] and moved["new"]:
+        judged = []
     sections = [
         metrics_section(values, base),
         params_section(set_params, tracked.get("diff", {}), base),
@@ -81,6 +85,8 @@ def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path
     notes = unreadable(metrics, commit, base) + unreadable(params, commit, base) + unknown_to_git(root)
     for note in notes:
         print(f"{note}\n")
+    if bounds and not judged:
+        print("No bound is judged: dataset.path changed, so the scores are of other images.\n")
     for bound, holds, sentence in judged:
         mark = "" if holds else "**"
         print(f"{mark}{cell(bound.name)} {sentence}{mark}\n")

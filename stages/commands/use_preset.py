@@ -1,6 +1,7 @@
 """Switch params.yaml to a preset of configs/presets/, keeping its comments.
 
-A preset may name a data file; it is brought in with `dvc import-url` unless it is there already.
+A preset is the preset `default` with values of its own, so nothing of the preset before it is left.
+It may name a data file, which is brought in with `dvc import-url` unless it is there already.
 
     python -m stages use_preset                      list the presets
     python -m stages use_preset fruit30-resnet18     the MMPretrain tutorial's own case
@@ -46,12 +47,22 @@ def main(name: str, url: str | None = None, root: Path = Path()) -> None:
 
 
 def read_preset(folder: Path, name: str) -> dict:
+    """The preset's `params`, laid over those of the preset `default`, and its `data`, if it has any."""
     names = preset_names(folder)
     if name not in names:
         near = get_close_matches(name, names)
         hint = f"Did you mean {near[0]}?" if near else f"Presets: {', '.join(names)}."
         raise ValueError(f"{folder} has no preset {name!r}. {hint}")
-    return YAML(typ="safe").load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    default, preset = (YAML(typ="safe").load(folder / f"{file}.yaml") for file in ("default", name))
+    return preset | {"params": laid_over(default["params"], preset["params"])}
+
+
+def laid_over(values: dict, changes: dict) -> dict:
+    """`values` with those of `changes` in their place; neither is changed."""
+    return values | {
+        key: laid_over(values.get(key, {}), value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }
 
 
 def preset_names(folder: Path) -> list[str]:
@@ -79,6 +90,8 @@ def replace_values(content: CommentedMap, changes: dict, where: str) -> None:
             raise ValueError(f"{where}: the preset sets {key!r}; expected one of {', '.join(content)}.")
         if isinstance(value, dict):
             replace_values(content[key], value, f"{where}: {key}")
+        elif content[key] == value:
+            continue  # as it is written
         elif isinstance(value, list):
             content[key] = CommentedSeq(value)
             content[key].fa.set_flow_style()

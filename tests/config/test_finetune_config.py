@@ -4,7 +4,7 @@ import re
 
 import mmpretrain
 import pytest
-from conftest import REPO, write_params
+from conftest import PARAMS, REPO, write_params
 from mmengine.config import Config
 
 from stages.core.config.finetune_config import finetune_config, rendered_text
@@ -53,7 +53,7 @@ def test_the_tutorials_recipe_comes_out_number_for_number(tmp_path):
     from stages.commands.use_preset import merged, read_preset
 
     preset = read_preset(REPO / "configs/presets", "fruit30-resnet18")
-    text = merged((REPO / "params.yaml").read_text(), preset["params"])
+    text = merged(PARAMS.read_text(), preset["params"])
     (tmp_path / "params.yaml").write_text(text)
     params = load_params(tmp_path / "params.yaml")
     pretrained = Config.fromfile(f"{MODELS}/resnet/resnet18_8xb32_in1k.py")

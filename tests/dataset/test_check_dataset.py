@@ -4,7 +4,7 @@ import shutil
 import zipfile
 
 import pytest
-from conftest import REPO, class_folders
+from conftest import REPO, class_folders, write_params
 from real_dvc import python
 
 from stages.commands.check_dataset import report
@@ -13,7 +13,10 @@ from stages.core.dataset.sources import FoundImage
 
 
 def check(folder, *arguments, expect=0):
-    return python(REPO, "-m", "stages", "check_dataset", str(folder), *arguments, expect=expect)
+    project = folder.parent
+    write_params(project)
+    command = ["-m", "stages", "check_dataset", str(folder)]
+    return python(project, *command, *arguments, expect=expect, PYTHONPATH=str(REPO))
 
 
 @pytest.fixture

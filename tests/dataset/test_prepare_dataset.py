@@ -200,7 +200,7 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
                 class_folders(raw / "train", {"a": 5, "b": 5})
                 and class_folders(raw / "val", {"a": 5, "c": 5}, 50)
             ),
-            "1 classes have no picture to train on: 'c'; those that have: 'a', 'b'",
+            "1 classes have no image to train on: 'c'; those that have: 'a', 'b'",
         ),
         (
             lambda raw: (
@@ -211,7 +211,7 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
         ),
         (
             lambda raw: [class_folders(raw / name, {"a": 5, "b": 5}) for name in ("val", "test")],
-            "2 classes have no picture to train on: 'a', 'b'",
+            "2 classes have no image to train on: 'a', 'b'",
         ),
         (
             lambda raw: picture(raw / "train/1.png") and picture(raw / "test/2.png"),

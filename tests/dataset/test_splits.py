@@ -4,12 +4,12 @@ import hashlib
 import random
 
 import pytest
-from conftest import REPO
+from conftest import PARAMS
 
 from stages.core.dataset.splits import split_by_content, splitting
 from stages.core.params import load_params
 
-DATASET = load_params(REPO / "params.yaml").dataset
+DATASET = load_params(PARAMS).dataset
 ALL = {"train", "val", "test"}
 
 

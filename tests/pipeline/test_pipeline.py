@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_dvc_shows_the_metrics_and_nothing_else(project):
     files = shown[""]["data"]
     assert set(files) == {"metrics/evaluation.json", "metrics/dataset.json"}
     assert {"top1", "top5", "loss", "num_images"} == set(files["metrics/evaluation.json"]["data"])
+
+
+def test_the_pull_requests_gate_bounds_metrics_that_there_are(project):
+    workflow = (project / ".github/workflows/pull-request.yml").read_text()
+    bounds = set(re.findall(r"--max-(?:drop|rise) (\w+)=", workflow))
+    assert bounds and bounds <= set(json.loads((project / "metrics/evaluation.json").read_text()))
 
 
 def test_dvc_draws_loss_rate_and_val_top1_over_the_epochs(project):

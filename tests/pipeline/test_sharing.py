@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 import pytest
-from conftest import REPO, write_params
+from conftest import write_params
 from real_dvc import SMALL, clone, commit, executed, python, repro, run
 from s3_server import Account, s3_server
 
@@ -57,10 +57,6 @@ def logged_in(account, monkeypatch) -> Account:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", account.key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", account.secret)
     return account
-
-
-def test_a_fresh_clone_has_no_remote_and_so_needs_none():
-    assert "remote" not in (REPO / ".dvc/config").read_text()
 
 
 def test_a_second_clone_restores_every_output_from_s3_and_runs_nothing(project, logged_in, tmp_path):

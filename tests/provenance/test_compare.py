@@ -136,6 +136,17 @@ def test_the_gate_holds_up_to_the_allowed_drop(top1, allowed, sentence):
     assert holds or f"top1 {said}" == sentence
 
 
+def test_scores_of_another_dataset_are_shown_and_not_judged(clone, capsys):
+    state(clone, params={"dataset": {"path": "data/sample"}})
+    commit(clone)
+    state(clone, metrics={"top1": 50.0, "loss": 0.5}, params={"dataset": {"path": "data/photos"}})
+    text, failures = report(clone, capsys, ("--max-drop", "top1=1"), base="HEAD")
+    assert failures == [] and ["evaluation.json", "top1", "90", "50", "-40"] in rows(text)
+    assert "No bound is judged: dataset.path changed" in text
+    with pytest.raises(ValueError, match="--max-drop top2: no metric has this name"):
+        report(clone, capsys, ("--max-drop", "top2=1"), base="HEAD")
+
+
 def test_a_loss_may_fall_but_not_rise(clone, capsys):
     state(clone, metrics={"top1": 90.0, "loss": 0.1})
     assert report(clone, capsys, ("--max-rise", "loss=0"))[1] == []

@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from conftest import REPO
+from conftest import PARAMS, REPO
 from real_dvc import python
 
 from stages.core.errors import print_error
@@ -42,7 +42,7 @@ def test_ctrl_c_says_how_to_go_on(capsys):
 
 
 def test_a_stage_with_a_wrong_parameter_prints_one_line_and_fails(tmp_path):
-    text = (REPO / "params.yaml").read_text().replace("images_per_class: 60", "images_per_class: many")
+    text = PARAMS.read_text().replace("images_per_class: 60", "images_per_class: many")
     (tmp_path / "params.yaml").write_text(text)
     said = python(tmp_path, "-m", "stages.make_sample", expect=1, PYTHONPATH=str(REPO))
     assert said.count("\n") == 1

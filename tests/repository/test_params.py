@@ -4,20 +4,24 @@ import json
 import re
 
 import pytest
-from conftest import REPO, write_params
+from conftest import PARAMS, REPO, write_params
 from pydantic import ValidationError
 from real_dvc import run
 from ruamel.yaml import YAML
-from stages.use_preset import merged, preset_names, read_preset
 
+from stages.commands.use_preset import merged, preset_names, read_preset
 from stages.core.params import described, load_params, schema_at
 
 SCHEMA = REPO / "configs/params.schema.json"
 
 
-def test_the_projects_own_params_load():
-    params = load_params(REPO / "params.yaml")
-    assert params.dataset.path == "data/sample" and params.runtime.device == "auto"
+def test_the_projects_own_params_load_and_have_the_keys_of_the_tests():
+    """The values are a team's own."""
+    load_params(REPO / "params.yaml")
+    own, tests = (YAML(typ="safe").load(file) for file in (REPO / "params.yaml", PARAMS))
+    assert own.keys() == tests.keys()
+    for section, values in tests.items():
+        assert not isinstance(values, dict) or own[section].keys() == values.keys(), section
 
 
 @pytest.mark.parametrize(
@@ -211,7 +215,7 @@ def test_values_are_frozen_and_a_copy_with_others_is_checked(tmp_path):
 
 def test_yaml_is_read_as_dvc_reads_it(tmp_path):
     """PyYAML would take 1e-3 for a string and no for False."""
-    text = re.sub("  lr: [^ ]+ ", "  lr: 1e-3 ", (REPO / "params.yaml").read_text())
+    text = re.sub("  lr: [^ ]+ ", "  lr: 1e-3 ", PARAMS.read_text())
     (tmp_path / "params.yaml").write_text(text)
     assert load_params(tmp_path / "params.yaml").train.lr == 0.001
 

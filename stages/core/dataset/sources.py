@@ -75,8 +75,8 @@ def check_learnable(found: list[FoundImage], kept: list[FoundImage], shown: str)
     lacking = sorted(names - learnable)
     if lacking:
         raise ValueError(
-            f"{shown}: {len(lacking)} classes have no picture to train on: {first_ten(lacking)}; "
-            f"those that have: {first_ten(sorted(learnable))}. Add training pictures, or rename or remove "
+            f"{shown}: {len(lacking)} classes have no image to train on: {first_ten(lacking)}; "
+            f"those that have: {first_ten(sorted(learnable))}. Add training images, or rename or remove "
             "the class."
         )
 

@@ -126,8 +126,8 @@ def split_by_content(
     if small:
         raise ValueError(
             f"{len(small)} classes are too small: {first_ten(small)}. Each of "
-            f"{', '.join(sorted(wanted))} needs a picture of every class, so {len(wanted)} different ones at least; duplicates, "
-            "look-alikes (dataset.near_duplicates) and groups (dataset.group_by) count as one. Add "
-            "pictures or remove the class."
+            f"{', '.join(sorted(wanted))} needs an image of every class, so {len(wanted)} different "
+            "ones at least; duplicates, near-duplicates (dataset.near_duplicates) and groups "
+            "(dataset.group_by) count as one. Add images or remove the class."
         )
     return split_of
