@@ -128,7 +128,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False))
 custom_hooks = [
-    dict(type='RepeatableRun', seed=None, threads=None),
+    dict(type='RepeatableRun'),
     dict(type='TrainingHistory'),
 ]
 env_cfg = dict(
@@ -140,6 +140,7 @@ precision = dict(cpu=None, cuda=None)
 compiled = dict(cpu=None, cuda=None)
 memory_format = None
 cpu_kernels = None
+threads = None
 randomness = dict(seed=None, deterministic=None)
 log_processor = dict(by_epoch=True)
 visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

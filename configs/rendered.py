@@ -13,7 +13,7 @@ auto_scale_lr = dict(base_batch_size=16, enable=True)
 compiled = dict(cpu=False, cuda=False)
 cpu_kernels = 'avx2'
 custom_hooks = [
-    dict(seed=0, threads=2, type='RepeatableRun'),
+    dict(type='RepeatableRun'),
     dict(type='TrainingHistory'),
     dict(label_smoothing=0.0, type='FittedHead', weight_decay=0.01),
     dict(type='PretrainedStatistics'),
@@ -179,6 +179,7 @@ test_pipeline = [
         ),
         type='PackInputs'),
 ]
+threads = 2
 train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)
 train_dataloader = dict(
     batch_size=16,

@@ -15,7 +15,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
 from PIL import Image
 from tqdm import tqdm
 
@@ -28,7 +27,7 @@ from stages.core.inference.inputs import as_shown, load_images
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.gpus import claim_gpus
-from stages.core.machine.placement import use_kernels
+from stages.core.machine.placement import open_config
 from stages.core.params import load_params
 from stages.core.report.page import Overlay, ReportedImage, report_page
 from stages.core.scoring.predictions import Prediction, read_predictions
@@ -44,8 +43,7 @@ def main(root: Path = Path()) -> None:
     chosen = select(predictions, cam.select, cam.num_images)
     ensure_images(root, [row.path for row in chosen])
 
-    cfg = Config.fromfile(layout.rendered_config)
-    use_kernels(cfg, device)
+    cfg = open_config(root, params.runtime.replace(store_gb=0.0), device, training=False)
     model, classes = load_classifier(cfg, layout.checkpoint, device)
     targets = [target_class(row, cam.target_category, classes) for row in chosen]
     labels = [classes.index(target) for target in targets]

@@ -18,7 +18,7 @@ from stages.core.images.lists import read_list
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.gpus import claim_gpus
-from stages.core.machine.placement import place, read_config, use_kernels
+from stages.core.machine.placement import open_config
 from stages.core.networks.checkpoint import load_exactly, to_memory_format
 from stages.core.params import load_params
 from stages.core.scoring.metrics import PredictionCollector, score_flips
@@ -33,11 +33,9 @@ def main(root: Path = Path()) -> None:
     images = read_list(layout.test_list)
     ensure_images(root, [image.path for image in images])
 
-    cfg = place(read_config(layout.rendered_config), root, params.runtime, device)
-    use_kernels(cfg, device)
+    cfg = open_config(root, params.runtime, device, training=False)
     cfg.work_dir = str(layout.work / "evaluate")
     cfg.test_dataloader.batch_size = params.evaluate.batch_size
-    cfg.load_from = None
     if params.evaluate.tta == "flip":
         score_flips(cfg)
     runner = Runner.from_cfg(cfg)

@@ -1,10 +1,10 @@
 """Fine-tune the network and keep the epoch with the best val top-1.
 
-Reads   configs/rendered.py, data/weights/pretrained.pth, data/dataset/{train, val}.txt, the pictures
+Reads   configs/rendered.py, data/weights/pretrained.pth, data/dataset/{train, val}.txt, the images
 Writes  data/checkpoints/best.pth     weights and class names only
         metrics/training.csv          a row an epoch
 
-Killed or interrupted, it goes on after the last complete epoch when it is started again.
+Killed or interrupted, it resumes after the last complete epoch when it is started again.
 
     python -m stages.train
 """
@@ -26,12 +26,12 @@ from stages.core.images.lists import read_list
 from stages.core.layout import Layout
 from stages.core.machine.device import keep_freed_memory, machine_facts, use_device
 from stages.core.machine.gpus import claim_gpus
-from stages.core.machine.placement import place, read_config, use_kernels, use_precision, use_processes
+from stages.core.machine.placement import open_config
 from stages.core.networks.checkpoint import to_memory_format, unwrapped
 from stages.core.params import RuntimeParams, load_params
-from stages.core.training.history import ProgressHook
+from stages.core.training.history import ProgressHook, history_of
 from stages.core.training.hooks import PretrainedWeights
-from stages.core.training.processes import rank, start_processes, starts_processes
+from stages.core.training.processes import join_processes, rank, start_processes, starts_processes
 from stages.core.training.resume import (
     ResumeHook,
     RunState,
@@ -47,38 +47,48 @@ from stages.core.training.schedules import check_layer_depths
 
 
 def main(root: Path = Path()) -> None:
+    runtime = load_params(Layout(root).params).runtime
+    claim_gpus(runtime, runtime.processes)
+    if starts_processes(runtime):
+        launch(root, runtime)
+    else:
+        train_here(root, runtime)
+
+
+def launch(root: Path, runtime: RuntimeParams) -> None:
+    """Start the processes that train, and wait for them."""
+    with only_training(root):
+        pass  # waits here, as the processes would give up waiting for one another
+    start_processes(runtime, "stages.train", root)
+
+
+def train_here(root: Path, runtime: RuntimeParams) -> None:
+    """Train in this process, alone or as one of several; the one of rank 0 writes."""
     layout = Layout(root)
-    params = load_params(layout.params)
-    claim_gpus(params.runtime, params.runtime.processes)
-    lock = layout.work / "train.lock"
-    if starts_processes(params.runtime):
-        with only_training(lock):
-            pass  # here, as the processes would give up waiting for one another
-        start_processes(params.runtime, "stages.train", root)
-        return
-    device = use_device(params.runtime.device)
+    device = use_device(runtime.device)
     images = read_list(layout.train_list) + read_list(layout.val_list)
     ensure_images(root, [image.path for image in images])
-
-    cfg = place(read_config(layout.rendered_config), root, params.runtime, device)
-    use_kernels(cfg, device)
+    cfg = open_config(root, runtime, device, training=True)
     keep_freed_memory()
-    use_precision(cfg, device)
+
+    # a folder of its own for what decides the result
     inputs = [layout.rendered_config, layout.pretrained, layout.train_list, layout.val_list]
-    facts = machine_facts(device, params.runtime.processes)
+    facts = machine_facts(device, runtime.processes)
     folder = run_folder(Path(cfg.work_dir), [*inputs, Path(__file__)], *facts)
     cfg.work_dir = str(folder)
+    state = RunState(folder)
     if rank() > 0:
-        train(cfg, RunState(folder), params.runtime, device)
+        train(cfg, state, runtime, device)
         return
-    with only_training(lock):
+
+    with only_training(root):
         forget_old_runs(folder)
-        state = RunState(folder)
         by_dvc = "DVC_STAGE" in os.environ
         if state.published.exists() and (not by_dvc or is_recorded(root / "dvc.lock", state.best)):
-            delete_run(folder)  # it was finished: this is to be another
+            delete_run(folder)  # it was finished, so this is another run
         folder.mkdir(parents=True, exist_ok=True)
-        history = train(cfg, state, params.runtime, device)
+        history = train(cfg, state, runtime, device)
+
         best = best_row(history)
         write_whole(layout.checkpoint, state.best.read_bytes())
         write_history(layout.history, history)
@@ -93,38 +103,41 @@ def main(root: Path = Path()) -> None:
 
 
 def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> list[dict]:
-    """Train from the start or go on; returns the history, a row an epoch."""
-    use_processes(cfg, runtime, device)  # from here on, all processes see the same state
+    """Train from the start, or resume; returns the history, a row an epoch."""
+    join_processes(runtime, device)  # from here on, all processes see the same state
     pretrained, cfg.load_from = cfg.load_from, None
     runner = Runner.from_cfg(cfg)
     check_layer_depths(unwrapped(runner.model), cfg)
     to_memory_format(runner.model, cfg)
     if device == "cpu":
         runner.train_loop.dataloader = LockstepLoader(runner.train_loop.dataloader)
+
+    # hooks of this stage; those that change results are in the config, so that `mim train` has them too
     if state.exists:
         runner.register_hook(ResumeHook(state))
     elif pretrained:
         runner.register_hook(PretrainedWeights(Path(pretrained)))
     runner.register_hook(SaveHook(state))
     runner.register_hook(ProgressHook())
-    going_on = f", going on after epoch {state.read()['epoch']}" if state.exists else ""
+
     if runner.rank == 0:
         processes = f" in {runner.world_size} processes" if runner.world_size > 1 else ""
-        print(f"training on {device}{processes}{going_on}", flush=True)
+        resuming = f", resuming after epoch {state.read()['epoch']}" if state.exists else ""
+        print(f"training on {device}{processes}{resuming}", flush=True)
     try:
         runner.train()
     except KeyboardInterrupt:
         if runner.rank == 0:
-            print(f"\ninterrupted in epoch {runner.epoch + 1}: `dvc repro` goes on from its start")
+            print(f"\ninterrupted in epoch {runner.epoch + 1}: `dvc repro` resumes at its start")
         sys.exit(130)
-    return runner.message_hub.get_info("training_history")
+    return history_of(runner)
 
 
 @contextmanager
-def only_training(lock_path: Path) -> Iterator[None]:
-    """Held while training: one that DVC was killed over may still be running."""
-    lock_path.parent.mkdir(exist_ok=True)
-    lock = FileLock(lock_path)
+def only_training(root: Path) -> Iterator[None]:
+    """Held while training: a run whose DVC was killed may still be running."""
+    lock = FileLock(Layout(root).work / "train.lock")
+    Path(lock.lock_file).parent.mkdir(exist_ok=True)
     try:
         lock.acquire(timeout=0)
     except Timeout:

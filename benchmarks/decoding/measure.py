@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
@@ -32,7 +31,7 @@ sys.path[:0] = [str(REPO), str(REPO / "benchmarks")]
 
 from projects import copy_project, run, set_params  # noqa: E402
 
-from stages.core.machine.placement import place  # noqa: E402
+from stages.core.machine.placement import open_config  # noqa: E402
 from stages.core.params import load_params  # noqa: E402
 
 EPOCHS = 2
@@ -85,7 +84,7 @@ def main(photos: Path | None, count: int, rounds: int) -> None:
 def load_epochs(project: Path, epochs: int) -> list[float]:
     """Seconds for each pass over the training loader."""
     runtime = load_params(project / "params.yaml").runtime
-    cfg = place(Config.fromfile(project / "configs/rendered.py"), project, runtime)
+    cfg = open_config(project, runtime, "cpu", training=True)
     init_default_scope(cfg.default_scope)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     seconds = []

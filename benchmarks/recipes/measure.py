@@ -178,12 +178,14 @@ def pretrained_features(project: Path):
 
     from stages.core.images.lists import read_classes, read_list
     from stages.core.inference.inputs import load_images
-    from stages.core.machine.placement import read_config, use_kernels
+    from stages.core.machine.placement import open_config
     from stages.core.networks.checkpoint import load_pretrained
+    from stages.core.params import load_params
 
     run(project, "render_config")
-    cfg = read_config(project / "configs/rendered.py")
-    use_kernels(cfg, "cpu")  # the same bytes, and with them the same scenes, in each run
+    # with the run's kernels: the same bytes, and with them the same scenes, in each run
+    runtime = load_params(project / "params.yaml").runtime
+    cfg = open_config(project, runtime, "cpu", training=False)
     model = get_model(cfg, pretrained=False, device="cpu").eval()
     load_pretrained(model, project / "data/weights/pretrained.pth")
     names = read_classes(project / "data/dataset/classes.txt")

@@ -25,7 +25,7 @@ from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import load_images
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
-from stages.core.machine.placement import use_kernels
+from stages.core.machine.placement import open_config
 from stages.core.params import load_params
 from stages.core.scoring.predictions import Prediction
 
@@ -38,10 +38,10 @@ def main(
     kind: table, csv or json. Raises FileNotFoundError for a path that does not exist.
     """
     layout = Layout(root)
-    device = use_device(load_params(layout.params).runtime.device)
+    runtime = load_params(layout.params).runtime
+    device = use_device(runtime.device)
     files = find_files(paths)
-    cfg = Config.fromfile(layout.rendered_config)
-    use_kernels(cfg, device)
+    cfg = open_config(root, runtime.replace(store_gb=0.0), device, training=False)
     model, classes = load_classifier(cfg, layout.checkpoint, device)
 
     predictions, problems = [], []

@@ -19,7 +19,7 @@ def print_error(kind: type[BaseException], error: BaseException, trace: Tracebac
     if issubclass(kind, Exception) and raised_here(trace):
         print(f"error: {error}", file=sys.stderr)
     elif issubclass(kind, KeyboardInterrupt):
-        print("\ninterrupted: `dvc repro` goes on from here", file=sys.stderr)
+        print("\ninterrupted: `dvc repro` resumes from here", file=sys.stderr)
     elif issubclass(kind, ModuleNotFoundError) and not find_spec("torch"):
         print(
             f"error: {sys.executable} has no {error.name}: it is not the project's environment. Run "

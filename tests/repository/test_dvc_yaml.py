@@ -15,7 +15,7 @@ from stages.core.layout import PATHS
 STAGES = YAML(typ="safe").load(REPO / "dvc.yaml")["stages"]
 # their values are tracked as parameters and paths, so a new CAM option must not retrain
 UNTRACKED = {"stages/core/layout.py", "stages/core/params.py"}
-# the rendered config names these modules, and what opens it imports them
+# the rendered config names these modules, and what opens it imports them; only train imports training's
 RENDERED_IMPORTS = {"stages/core/networks/efficientnet_lite.py"} | {
     name.replace(".", "/") + ".py"
     for name in re.findall(r"'(stages\.core\.[\w.]+)'", (REPO / "configs/finetune.py").read_text())
@@ -70,7 +70,8 @@ def code(name: str) -> set[str]:
     found = {script(name)} | imported(script(name))
     if name in BUILDS_THE_MODEL:
         for file in RENDERED_IMPORTS:
-            found |= {file} | imported(file)
+            if name == "train" or not file.startswith("stages/core/training/"):
+                found |= {file} | imported(file)
     return found
 
 

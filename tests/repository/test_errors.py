@@ -38,7 +38,7 @@ def test_a_defect_keeps_its_traceback(capsys):
 
 
 def test_ctrl_c_says_how_to_go_on(capsys):
-    assert shown(capsys, KeyboardInterrupt()) == "\ninterrupted: `dvc repro` goes on from here\n"
+    assert shown(capsys, KeyboardInterrupt()) == "\ninterrupted: `dvc repro` resumes from here\n"
 
 
 def test_a_stage_with_a_wrong_parameter_prints_one_line_and_fails(tmp_path):

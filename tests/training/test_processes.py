@@ -13,7 +13,7 @@ from mmengine.config import Config
 from real_dvc import SMALL, clone, python, repro, start_training
 
 from stages.core.config.finetune_config import finetune_config
-from stages.core.machine.placement import use_precision, use_processes
+from stages.core.machine.placement import set_precision, set_processes
 from stages.core.params import load_params
 from stages.core.training.processes import STARTED, start_processes, starts_processes
 
@@ -33,14 +33,14 @@ def runtime(tmp_path, **values):
 
 def test_one_process_is_left_as_rendered(tmp_path):
     cfg = copy.deepcopy(RENDERED)
-    use_processes(cfg, runtime(tmp_path), "cuda")
+    set_processes(cfg, runtime(tmp_path), "cuda")
     assert cfg.to_dict() == RENDERED.to_dict()
 
 
 @pytest.mark.parametrize("launcher", ["pytorch", "slurm"])
 def test_on_gpus_mmengines_own_launcher_and_nccl_are_used(tmp_path, launcher):
     cfg = copy.deepcopy(RENDERED)
-    use_processes(cfg, runtime(tmp_path, launcher=launcher, processes=4), "cuda")
+    set_processes(cfg, runtime(tmp_path, launcher=launcher, processes=4), "cuda")
     assert cfg.launcher == launcher and cfg.env_cfg.dist_cfg.backend == "nccl"
     assert "model_wrapper_cfg" not in cfg  # mmengine's own: a GPU for each process
     assert cfg.custom_hooks[-1]["type"] == "SyncBuffersHook"
@@ -51,7 +51,7 @@ def test_on_gpus_mmengines_own_launcher_and_nccl_are_used(tmp_path, launcher):
 
 def test_slurm_without_a_gpu_is_refused(tmp_path):
     with pytest.raises(RuntimeError, match="launcher is slurm, but torch sees no CUDA device"):
-        use_processes(copy.deepcopy(RENDERED), runtime(tmp_path, launcher="slurm"), "cpu")
+        set_processes(copy.deepcopy(RENDERED), runtime(tmp_path, launcher="slurm"), "cpu")
 
 
 def test_a_launcher_that_is_not_there_is_named(tmp_path, monkeypatch):
@@ -96,10 +96,10 @@ def test_one_of_several_processes_starts_no_others(tmp_path, monkeypatch, mark):
 def test_mixed_precision_on_cuda_is_mmengines_own(precision, expected):
     cfg = copy.deepcopy(RENDERED)
     cfg.precision = dict(cpu="fp32", cuda=precision)
-    use_precision(cfg, "cuda")
+    set_precision(cfg, "cuda")
     own = {key: cfg.optim_wrapper[key] for key in expected}
     assert own == expected
-    use_precision(cfg, "cpu")
+    set_precision(cfg, "cpu")
     assert {key: cfg.optim_wrapper[key] for key in expected} == expected  # fp32 there
 
 
@@ -107,10 +107,10 @@ def test_mixed_precision_on_cuda_is_mmengines_own(precision, expected):
 def test_compilation_is_asked_for_a_device_at_a_time(device):
     cfg = copy.deepcopy(RENDERED)
     assert cfg.compiled == {"cpu": False, "cuda": False}
-    use_precision(cfg, device)
+    set_precision(cfg, device)
     assert cfg.compile is False  # what mmengine's Runner reads
     cfg.compiled[device] = True
-    use_precision(cfg, device)
+    set_precision(cfg, device)
     assert cfg.compile is True
 
 
@@ -156,5 +156,5 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stdout.read()  # to its end: none of the processes is left to write to it
     assert process.wait() == 130
-    assert "interrupted: `dvc repro` goes on" in rest and "Traceback" not in rest, rest
+    assert "interrupted: `dvc repro` resumes" in rest and "Traceback" not in rest, rest
     assert (next((folder / ".work/train").iterdir()) / "state.pth").exists()

@@ -1,4 +1,4 @@
-"""Training goes on where it was killed, and ends with the same bytes."""
+"""Training resumes where it was killed, and ends with the same bytes."""
 
 import os
 import random
@@ -222,7 +222,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(uninterrupted, seconds
             process.wait()
     else:
         went_on.append(python(project, "-m", "stages.train"))
-    assert any("going on after epoch" in line for line in went_on), went_on
+    assert any("resuming after epoch" in line for line in went_on), went_on
     assert outputs(project) == outputs(uninterrupted)
     assert not list((project / ".work/train").iterdir())
 
@@ -234,7 +234,7 @@ def test_a_training_whose_result_could_not_be_written_is_not_repeated(uninterrup
     assert "epoch 4/4" in python(project, "-m", "stages.train", expect=1)
     obstacle.rmdir()
     output = python(project, "-m", "stages.train")
-    assert "going on after epoch 4" in output and "epoch 4/4" not in output
+    assert "resuming after epoch 4" in output and "epoch 4/4" not in output
     assert outputs(project) == outputs(uninterrupted)
 
 
@@ -246,12 +246,12 @@ def test_killed_after_its_end_and_before_dvc_took_the_result_it_is_not_repeated(
     lock.unlink()  # DVC did not come to it
     shutil.rmtree(project / ".dvc/cache/runs")
     output = repro(project, "train")
-    assert "going on after epoch 4" in output and "epoch 4/4" not in output
+    assert "resuming after epoch 4" in output and "epoch 4/4" not in output
     assert outputs(project) == outputs(uninterrupted) and lock.read_text() == recorded
     output = repro(
         project, "--single-item", "--force", "train"
     )  # DVC has the result, and asks for another
-    assert "going on" not in output and "epoch 4/4" in output
+    assert "resuming" not in output and "epoch 4/4" in output
     assert outputs(project) == outputs(uninterrupted)
 
 
@@ -270,7 +270,7 @@ def test_early_stopping_counts_epochs_without_a_better_one_also_over_a_kill(tmp_
     assert process.stdout.readline().startswith("epoch 1/9")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert "going on after epoch" in python(folder, "-m", "stages.train")
+    assert "resuming after epoch" in python(folder, "-m", "stages.train")
     assert (folder / "metrics/training.csv").read_text() == history
 
 
@@ -285,7 +285,7 @@ def test_a_changed_parameter_starts_over(project):
     (project / "params.yaml").write_text(params.replace("ema: 0.1", "ema: 0.2"))
     python(project, "-m", "stages.render_config")
     output = python(project, "-m", "stages.train")
-    assert "training on cpu\n" in output and "going on" not in output
+    assert "training on cpu\n" in output and "resuming" not in output
 
 
 @pytest.mark.slow
@@ -296,8 +296,8 @@ def test_ctrl_c_ends_it_without_a_traceback_and_says_how_to_go_on(project):
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stdout.read()
     assert process.wait() == 130
-    assert "interrupted in epoch" in rest and "`dvc repro` goes on" in rest and "Traceback" not in rest
-    assert "going on after epoch" in training_line(project)
+    assert "interrupted in epoch" in rest and "`dvc repro` resumes" in rest and "Traceback" not in rest
+    assert "resuming after epoch" in training_line(project)
 
 
 def training_line(folder: Path) -> str:

@@ -10,20 +10,37 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from tqdm import tqdm
 
+HISTORY, PROBE_LOSS = "training_history", "probe_loss"
+"""Keys of mmengine's message hub, which its own checkpoints carry; no other file uses them."""
+
+
+def history_of(runner: Runner) -> list[dict]:
+    """The rows so far, one an epoch; empty before the first."""
+    return runner.message_hub.runtime_info.get(HISTORY, [])
+
+
+def set_history(runner: Runner, rows: list[dict]) -> None:
+    runner.message_hub.update_info(HISTORY, rows)
+
+
+def report_probe_loss(runner: Runner, loss: float) -> None:
+    """The training loss of a fitted head, for the row of epoch 0."""
+    runner.message_hub.update_info(PROBE_LOSS, loss)
+
 
 @HOOKS.register_module()
 class TrainingHistory(Hook):
-    """One row an epoch, kept in the message hub so that checkpoints carry it.
+    """Adds one row an epoch to the history.
 
     A row: epoch (from 1; 0 is a fitted head before any training), lr (of the backbone, at the epoch's
-    end), loss (mean over the epoch's training pictures), val_loss, val_top1 (percent) and, with five
+    end), loss (mean over the epoch's training images), val_loss, val_top1 (percent) and, with five
     classes or more, val_top5.
     """
 
     priority = "LOW"
 
     def before_train(self, runner: Runner) -> None:
-        self.rows = list(runner.message_hub.runtime_info.get("training_history", []))
+        self.rows = list(history_of(runner))
         self.row = {"epoch": 0, "lr": 0.0}
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -55,13 +72,13 @@ class TrainingHistory(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if not self.row["epoch"]:
-            self.row["loss"] = runner.message_hub.get_info("probe_loss")
+            self.row["loss"] = runner.message_hub.get_info(PROBE_LOSS)
         row = dict(self.row, val_loss=round(metrics["loss"], 6))
         for k in (1, 5):
             if f"accuracy/top{k}" in metrics:
                 row[f"val_top{k}"] = round(metrics[f"accuracy/top{k}"], 4)
         self.rows.append(row)
-        runner.message_hub.update_info("training_history", self.rows)
+        set_history(runner, self.rows)
 
 
 @HOOKS.register_module()
@@ -73,11 +90,11 @@ class EarlyStopping(EarlyStoppingHook):
 
     def before_train(self, runner: Runner) -> None:
         self.wait_count, self.best_score = 0, -math.inf  # a fitted head may have been counted
-        for row in runner.message_hub.runtime_info.get("training_history", []):
+        for row in history_of(runner):
             super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        row = runner.message_hub.get_info("training_history")[-1]
+        row = history_of(runner)[-1]
         super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
 
 
@@ -105,7 +122,7 @@ class ProgressHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if runner.rank != 0:
             return
-        row = runner.message_hub.get_info("training_history")[-1]
+        row = history_of(runner)[-1]
         name = f"epoch {row['epoch']}/{runner.max_epochs}" if row["epoch"] else "head fitted"
         print(
             f"{name}  loss {row['loss']:.3f}  "

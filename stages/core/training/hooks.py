@@ -15,17 +15,15 @@ from stages.core.training.sampling import derived_seed, seed_all
 
 @HOOKS.register_module()
 class RepeatableRun(Hook):
-    """A fixed thread count, and randomness in the model (dropout, mixup) from (seed, step, rank).
+    """The config's thread count, and randomness in the model (dropout, mixup) from (seed, step, rank).
 
-    The thread count decides how sums are split, and with that their last bits.
+    The thread count decides how sums are split, and with that their last bits. The stage has set it by
+    then; `mim train` has not.
     """
 
-    def __init__(self, seed: int, threads: int):
-        self.seed = seed
-        self.threads = threads
-
     def before_run(self, runner: Runner) -> None:
-        torch.set_num_threads(self.threads)
+        self.seed = runner.cfg.randomness.seed
+        torch.set_num_threads(runner.cfg.threads)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed_all(derived_seed(self.seed, runner.iter, runner.rank))

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from stages.core.networks.checkpoint import save_whole, unwrapped
+from stages.core.training.history import history_of, report_probe_loss
 from stages.core.training.hooks import cross_entropy
 
 OF_THE_MACHINE = ("store", "store_gb", "writers")
@@ -45,8 +46,8 @@ class FittedHead(Hook):
         self.store = Path(store) if store else None
 
     def before_train(self, runner: Runner) -> None:
-        if runner.message_hub.runtime_info.get("training_history"):
-            return  # a run that goes on has its head
+        if history_of(runner):
+            return  # a resumed run has its head
         model = unwrapped(runner.model)
         layer = last_linear(model.head, model.head.num_classes)
         loader = frozen_loader(runner)
@@ -73,7 +74,7 @@ class FittedHead(Hook):
         with torch.no_grad():
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
-        runner.message_hub.update_info("probe_loss", loss)
+        report_probe_loss(runner, loss)
         # EMAHook: the average starts from these weights
         runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": model.state_dict()})
         runner.val_loop.run()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import torch.distributed
 
 from stages.core.params import RuntimeParams
 
@@ -50,7 +51,7 @@ def start_processes(runtime: RuntimeParams, module: str, root: Path) -> None:
         else:
             process.terminate()  # srun ends its tasks, on other machines too
             process.wait()
-        print("\ninterrupted: `dvc repro` goes on after the last complete epoch", flush=True)
+        print("\ninterrupted: `dvc repro` resumes after the last complete epoch", flush=True)
         sys.exit(130)
     if code:
         sys.exit(code if code > 0 else 128 - code)
@@ -73,3 +74,13 @@ def rank() -> int:
     """The number of this process among those that train together; 0 writes."""
     name = "SLURM_PROCID" if STARTED in os.environ and "RANK" not in os.environ else "RANK"
     return int(os.environ.get(name, 0))
+
+
+def join_processes(runtime: RuntimeParams, device: str) -> None:
+    """Wait for the other processes; afterwards all see the same files.
+
+    On GPUs mmengine does it, when it builds the Runner.
+    """
+    alone = runtime.launcher == "none" or device == "cuda"
+    if not alone and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")

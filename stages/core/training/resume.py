@@ -1,4 +1,4 @@
-"""Training that goes on where it was killed: a folder per run, keyed by all that decides its result.
+"""Training that resumes where it was killed: a folder per run, keyed by all that decides its result.
 
 mmengine writes its last checkpoint before the epoch is scored, in place, and with objects that
 torch.load refuses to read back since 2.6. Ours is written once the epoch is scored, renamed into place,
@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.networks.checkpoint import save_whole, unwrapped, write_checkpoint
+from stages.core.training.history import history_of, set_history
 
 STATE, PUBLISHED = "state.pth", "published"
 KEPT = 3
@@ -50,7 +51,7 @@ def forget_old_runs(folder: Path) -> None:
 
 
 def delete_run(folder: Path) -> None:
-    (folder / STATE).unlink(missing_ok=True)  # first: without it, nothing goes on from what is left
+    (folder / STATE).unlink(missing_ok=True)  # first: without it, nothing resumes from the rest
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -89,7 +90,7 @@ class RunState:
             ) from error
 
     def save(self, runner: Runner) -> None:
-        history = runner.message_hub.get_info("training_history")
+        history = history_of(runner)
         state = {
             "epoch": runner.epoch,
             "iter": runner.iter,
@@ -121,7 +122,7 @@ class RunState:
         for scheduler, saved in zip(runner.param_schedulers, state["param_schedulers"], strict=True):
             scheduler.load_state_dict(saved)
         runner.train_loop._epoch, runner.train_loop._iter = state["epoch"], state["iter"]
-        runner.message_hub.update_info("training_history", state["history"])
+        set_history(runner, state["history"])
 
 
 class ResumeHook(Hook):
