@@ -152,6 +152,7 @@ def test_a_class_added_or_renamed_reruns_from_prepare_dataset_on(project):
         ("stages/fetch_weights.py", "fetch-weights"),
         ("stages/core/dataset/splits.py", "prepare-dataset"),
         ("stages/core/config/finetune_config.py", "render-config"),
+        ("stages/core/training/hooks.py", "train"),
         ("stages/evaluate.py", "evaluate"),
         ("stages/core/report/page.py", "cam-report"),
     ],

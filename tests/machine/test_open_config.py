@@ -1,0 +1,71 @@
+"""The rendered config opens on this machine: for training with its code, for scoring without it."""
+
+import json
+
+import pytest
+from conftest import REPO, write_params
+from mmengine.config import Config
+from real_dvc import python
+
+from stages.core.config.finetune_config import finetune_config, rendered_text
+from stages.core.params import load_params
+
+OPEN = """
+import json, sys
+from pathlib import Path
+import stages
+from stages.core.machine.placement import open_config
+from stages.core.params import load_params
+root = Path(sys.argv[1])
+runtime = load_params(root / "params.yaml").runtime
+cfg = open_config(root, runtime, "cpu", training=sys.argv[2] == "train")
+print(json.dumps({
+    "training": sorted(name for name in sys.modules if name.startswith("stages.core.training.")),
+    "scoring": "stages.core.scoring.metrics" in sys.modules,
+    "hooks": [hook["type"] for hook in cfg.custom_hooks],
+    "load_from": cfg.load_from,
+    "roots": [cfg.train_dataloader.dataset.dataset.dataset.data_root, cfg.test_dataloader.dataset.data_root],
+    "persistent": cfg.train_dataloader.persistent_workers,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """What the config is when it is opened for a purpose: rare classes repeated, no loader workers."""
+    root = tmp_path_factory.mktemp("project")
+    write_params(root, train={"oversample": 0.1}, runtime={"workers": 0})
+    cfg = finetune_config(
+        Config.fromfile(REPO / "configs/finetune.py", import_custom_modules=False),
+        Config.fromfile(REPO / "configs/models/efficientnet_lite0.py", import_custom_modules=False),
+        {"source": "package", "model": "efficientnet_lite0"},
+        load_params(root / "params.yaml"),
+        ["a", "b"],
+    )
+    (root / "configs").mkdir()
+    (root / "configs/rendered.py").write_text(rendered_text(cfg))
+
+    def open_for(purpose: str) -> dict:
+        text = python(root, "-c", OPEN, str(root), purpose, PYTHONPATH=str(REPO))
+        return json.loads(text.splitlines()[-1]) | {"root": str(root)}
+
+    return {purpose: open_for(purpose) for purpose in ("train", "score")}
+
+
+def test_scoring_imports_no_training_code_and_has_none_of_its_hooks(opened):
+    assert opened["score"]["training"] == [] and opened["score"]["hooks"] == []
+    assert opened["score"]["load_from"] is None and opened["score"]["scoring"]
+
+
+def test_training_has_its_hooks_and_its_weights(opened):
+    assert opened["train"]["hooks"][0] == "RepeatableRun" and "FittedHead" in opened["train"]["hooks"]
+    assert "stages.core.training.hooks" in opened["train"]["training"]
+    assert opened["train"]["load_from"] == f"{opened['train']['root']}/data/weights/pretrained.pth"
+
+
+def test_the_innermost_dataset_gets_the_projects_root(opened):
+    assert opened["train"]["roots"] == [opened["train"]["root"]] * 2
+
+
+def test_no_workers_are_kept_where_there_are_none(opened):
+    assert opened["train"]["persistent"] is False
