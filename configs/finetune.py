@@ -1,8 +1,8 @@
 """The shape of a fine-tuning run: hand-written, in mmengine's own terms.
 
 `render-config` puts the model of data/weights/pretrained.py and the numbers of params.yaml into it and
-writes configs/rendered.py. It only sets keys that stand here (or in the model's own config), so what
-this file does not know cannot be set by a slip. None and empty lists are filled in by the stage.
+writes configs/rendered.py. It only sets keys that this file or the model's own config has, so a
+misspelt key cannot be set. None and empty lists are filled in by the stage.
 """
 
 default_scope = 'mmpretrain'
@@ -55,7 +55,7 @@ test_pipeline = [
         meta_keys=('sample_idx', 'img_path', 'listed_path', 'ori_shape', 'img_shape')),
 ]
 
-# `mim train` would add default_collate and persistent workers unseen; they stand here instead.
+# `mim train` would add default_collate and persistent workers silently; they are set here instead.
 train_dataloader = dict(
     batch_size=None,
     num_workers=2,

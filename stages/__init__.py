@@ -16,7 +16,7 @@ pin_kernels(Path("params.yaml"))  # here, as it must come before torch computes 
 # which would fix the GPUs of the process before it has claimed one (stages/core/machine/gpus.py)
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
-# mmcv-lite has no compiled operators and says so at each import; classification needs none
+# mmcv-lite has no compiled operators and warns about it at each import; classification needs none
 warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
 
 # `python -m stages.predict` still runs stages/commands/predict.py

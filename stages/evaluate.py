@@ -1,8 +1,8 @@
 """Score the fine-tuned classifier on the test split.
 
-Reads   configs/rendered.py, data/checkpoints/best.pth, data/dataset/test.txt, the pictures
+Reads   configs/rendered.py, data/checkpoints/best.pth, data/dataset/test.txt, the images
 Writes  metrics/evaluation.json      top-1 and, from five classes on, top-5 accuracy in percent; loss
-        data/predictions/test.csv    a row a picture; cam-report chooses from it
+        data/predictions/test.csv    one row per image; cam-report chooses from it
 
     python -m stages.evaluate
 """
@@ -48,7 +48,10 @@ def main(root: Path = Path()) -> None:
 
     predictions = collector.predictions
     if [row.path for row in predictions] != [image.path for image in images]:
-        raise RuntimeError(f"scored {len(predictions)} pictures of {len(images)} in the test list")
+        raise RuntimeError(
+            f"scored {len(predictions)} images of {len(images)} in the test list, or in another order: "
+            "the code that loads or collects them is wrong."
+        )
     results = {"loss": round(scores["loss"], 6), "num_images": len(predictions)}
     results |= {
         f"top{k}": round(scores[f"accuracy/top{k}"], 4) for k in (1, 5) if f"accuracy/top{k}" in scores
@@ -56,7 +59,7 @@ def main(root: Path = Path()) -> None:
     write_text(layout.evaluation, json.dumps(results, indent=2, sort_keys=True) + "\n")
     write_predictions(layout.predictions, predictions)
     top5 = f", top-5 {results['top5']:.2f} %" if "top5" in results else ""
-    print(f"top-1 {results['top1']:.2f} %{top5} on {len(predictions)} test pictures")
+    print(f"top-1 {results['top1']:.2f} %{top5} on {len(predictions)} test images")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def test_two_processes_train_on_the_same_pictures_and_score_each_once(tmp_path):
     weights = torch.load(folders[1] / "data/checkpoints/best.pth", weights_only=True)["state_dict"]
     assert not any(key.startswith("module.") for key in weights)
     output = python(folders[1], "-m", "stages.evaluate")
-    assert "test pictures" in output
+    assert "test images" in output
 
 
 @pytest.mark.slow

@@ -11,11 +11,13 @@ import torch
 def use_device(device: str) -> str:
     """Make mmengine use `device` (auto, cpu or cuda) and return the one taken.
 
-    Raises RuntimeError for cuda without CUDA: mmengine would fall back to the CPU in silence.
+    Raises RuntimeError for cuda without CUDA: mmengine would fall back to the CPU silently.
     """
     # cuBLAS needs it for deterministic results, and reads it when CUDA starts
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # from here on CUDA itself says if it works
+    os.environ.pop(
+        "PYTORCH_NVML_BASED_CUDA_CHECK", None
+    )  # from here on CUDA itself decides whether it works
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,6 +1,6 @@
 """Free GPUs for a run: claimed by a lock, so that no two runs on this machine share one.
 
-DVC gives every worker of its queue the same environment, and so the same GPUs. The locks are the
+Every worker of DVC's queue has the same environment, and so sees the same GPUs. The locks are the
 operating system's: they end with the process that holds them, however it ends.
 """
 
@@ -22,7 +22,7 @@ def claim_gpus(runtime: RuntimeParams, count: int = 1) -> None:
     """Show CUDA only `count` GPUs that no other run holds, until this process ends; waits for them.
 
     To be called before CUDA is asked for anything. A process that torchrun started has its GPU already,
-    and Slurm gives each job its own. Raises RuntimeError when there are fewer than `count`.
+    and Slurm assigns each job its own. Raises RuntimeError when there are fewer than `count`.
     """
     if runtime.device == "cpu" or runtime.launcher == "slurm" or "LOCAL_RANK" in os.environ or HELD:
         return

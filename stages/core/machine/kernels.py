@@ -1,9 +1,9 @@
 """Which instructions of the CPU torch may use: they decide the last bits of every sum.
 
-ATen, oneDNN and MKL each look at the CPU and take its widest instructions, so the same run gives other
-bytes on another CPU. Held to AVX2, which every x86-64 CPU of the last ten years has, they give the same.
-MKL has that setting for Intel's own CPUs only; on another it takes the widest instructions in silence,
-but for one setting, SSE2.
+ATen, oneDNN and MKL each look at the CPU and use its widest instructions, so the same run produces other
+bytes on another CPU. Pinned to AVX2, which every x86-64 CPU of the last ten years has, they produce the
+same. MKL has that setting for Intel's CPUs only. On others it silently uses the widest instructions; SSE2
+is the one setting that it respects there.
 
 They read these variables when they first compute, so they are set as soon as anything of this package is
 imported (stages/__init__.py), which the rendered config does for `mim train` too.
@@ -28,7 +28,7 @@ VARIABLES = {"avx2": AVX2, "avx2_intel": AVX2 | {"MKL_CBWR": "AVX2"}, "native": 
 def pin_kernels(path: Path) -> None:
     """Set the variables as train.cpu_kernels of params.yaml asks.
 
-    path: of params.yaml. What is wrong with params.yaml is left to its own reader to say.
+    path: of params.yaml. load_params reports what is wrong with it.
     """
     if not is_x86():
         return
@@ -44,7 +44,7 @@ def is_x86() -> bool:
 
 
 def check_kernels(kernels: str) -> None:
-    """Raise RuntimeError unless this process computes with what the rendered config says."""
+    """Raise RuntimeError unless this process computes with the kernels of the rendered config."""
     import torch
 
     expected = VARIABLES[kernels]

@@ -1,4 +1,4 @@
-"""How pictures are scored: mmengine metrics for cross-entropy and predictions, and the mean of flips."""
+"""How images are scored: mmengine metrics for cross-entropy and predictions, and the mean of flips."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ class Loss(BaseMetric):
 
 
 class PredictionCollector(BaseMetric):
-    """Keeps a Prediction for each picture, in the order of the list."""
+    """Keeps a Prediction for each image, in the order of the list."""
 
     def __init__(self, classes: list[str]):
         super().__init__()
@@ -48,7 +48,7 @@ class PredictionCollector(BaseMetric):
 
 
 def score_flips(cfg: Config) -> None:
-    """Test-time augmentation, MMPretrain's own: the mean score of a picture and its mirror image."""
+    """Test-time augmentation, MMPretrain's own: the mean score of an image and its mirror image."""
     *before, pack = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
     flips = [dict(type="RandomFlip", prob=probability) for probability in (0.0, 1.0)]
     cfg.test_dataloader.dataset.pipeline = [

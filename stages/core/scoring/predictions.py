@@ -1,4 +1,4 @@
-"""What the model says of a picture, and the CSV that holds a row per picture."""
+"""The model's answer for an image, and the CSV with one row per image."""
 
 import csv
 from dataclasses import dataclass

@@ -9,9 +9,9 @@ from mmpretrain.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ContiguousFlip(RandomFlip):
-    """MMPretrain's RandomFlip, with its pixels in memory in the order of the mirrored picture.
+    """MMPretrain's RandomFlip, with its pixels in memory in the order of the mirrored image.
 
-    A view in reverse is read pixel by pixel by all that follows: six times as long for the colours.
+    Every later step reads a reversed view pixel by pixel: the colour changes take six times as long.
     """
 
     def transform(self, results: dict) -> dict:
@@ -22,7 +22,7 @@ class ContiguousFlip(RandomFlip):
 
 
 GREY = np.array([0.114, 0.587, 0.299])
-"""What blue, green and red weigh in a picture's grey (ITU-R BT.601, as in Pillow)."""
+"""The weights of blue, green and red in an image's grey (ITU-R BT.601, as in Pillow)."""
 
 
 @TRANSFORMS.register_module()
@@ -30,18 +30,18 @@ class ColorMatrixJitter(ColorJitter):
     """MMPretrain's ColorJitter, with the same draws, as one matrix: a tenth of its time.
 
     Each change is affine in a pixel's colour, so their product is, too: one rounding in place of three.
-    OpenCV computes it in integers, so that every CPU gives the same pixels.
+    OpenCV computes it in integers, so every CPU produces the same pixels.
     """
 
     def __init__(self, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0):
         super().__init__(brightness, contrast, saturation)
 
     def transform(self, results: dict) -> dict:
-        picture = results["img"]
+        image = results["img"]
         order, brightness, contrast, saturation, _ = self._rand_params()
         if brightness is contrast is saturation is None:
             return results
-        mean = np.array([*cv2.mean(picture)[:3], 1.0])
+        mean = np.array([*cv2.mean(image)[:3], 1.0])
         total = np.eye(3, 4)  # linear part and offset
         for change in order:
             if change == 0 and brightness is not None:
@@ -52,5 +52,5 @@ class ColorMatrixJitter(ColorJitter):
                 total[:, 3] += (1 - contrast) * grey
             elif change == 2 and saturation is not None:
                 total = saturation * total + (1 - saturation) * (GREY @ total)
-        results["img"] = cv2.transform(picture, total)
+        results["img"] = cv2.transform(image, total)
         return results

@@ -33,8 +33,8 @@ class RepeatableRun(Hook):
 class PretrainedStatistics(Hook):
     """Batch normalisation keeps the mean and variance of pretraining; its scale and shift are trained.
 
-    With those of each batch, the features of other pictures than ImageNet's would change before anything
-    is learnt, and a head that was fitted to them would no longer fit.
+    With each batch's own statistics, the features of images unlike ImageNet's would change before
+    anything is learned. A head that was fitted to those features would no longer fit.
     """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
@@ -69,9 +69,9 @@ class PretrainedWeights(Hook):
 
 @HOOKS.register_module()
 class BalancedLoss(Hook):
-    """Class weights of MMPretrain's cross-entropy: (pictures / classes) / pictures of the class.
+    """Class weights of MMPretrain's cross-entropy: (images / classes) / images of the class.
 
-    Counted when training starts, as the rendered config must not change with every added picture.
+    Counted when training starts, as the rendered config must not change with every added image.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -87,6 +87,6 @@ def cross_entropy(model: Module) -> Module:
 
 
 def balanced_weights(labels: list[int], num_classes: int) -> list[float]:
-    """A weight a class, 1 on average over the pictures; 1 for a class without pictures."""
+    """One weight per class: 1 on average over the images, and 1 for a class without images."""
     counts = torch.bincount(torch.tensor(labels), minlength=num_classes).tolist()
     return [len(labels) / (num_classes * count) if count else 1.0 for count in counts]

@@ -1,7 +1,8 @@
 """A new head fitted on the frozen network's features, before fine-tuning or instead of it.
 
-A random head's gradients spoil the backbone before the head has learnt anything; fitted first, it leaves
-the pretrained features as they are (LP-FT, Kumar et al. 2022, https://arxiv.org/abs/2202.10054).
+A random head's gradients spoil the backbone before the head has learned anything. A head that
+is fitted first leaves the pretrained features as they are (LP-FT, Kumar et al. 2022,
+https://arxiv.org/abs/2202.10054).
 """
 
 import hashlib
@@ -23,11 +24,11 @@ from stages.core.training.history import history_of, report_probe_loss
 from stages.core.training.hooks import cross_entropy
 
 OF_THE_MACHINE = ("store", "store_gb", "writers")
-"""What LoadImage is told that changes no pixel."""
+"""Arguments of LoadImage that change no pixel."""
 OF_THE_FEATURES = ("data_preprocessor", "memory_format", "cpu_kernels")
-"""What of the config decides the features, and stands neither in the network nor in the pipeline."""
+"""Config keys that affect features but are part of neither the model nor the pipeline."""
 BATCH_SIZE = 64
-"""Pictures per forward pass; fixed, as the kernels chosen for a batch decide the last bits."""
+"""Images per forward pass; fixed, as the kernels chosen for a batch decide the last bits."""
 
 
 @HOOKS.register_module()
@@ -81,7 +82,7 @@ class FittedHead(Hook):
 
 
 def shown_positions(dataset) -> list[int]:
-    """Positions in the list of pictures, as one epoch shows them: rare classes' are repeated."""
+    """Positions in the list of images, as one epoch shows them: images of rare classes are repeated."""
     while hasattr(dataset, "dataset"):
         if hasattr(dataset, "repeat_indices"):  # ClassBalancedDataset
             return list(dataset.repeat_indices)
@@ -90,7 +91,7 @@ def shown_positions(dataset) -> list[int]:
 
 
 def last_linear(head: nn.Module, num_classes: int) -> nn.Linear:
-    """The layer that gives the class scores. Raises ValueError when it is not one linear layer."""
+    """The layer that computes the class scores. Raises ValueError unless it is one linear layer."""
     found = [
         (name, layer)
         for name, layer in head.named_modules()
@@ -107,7 +108,7 @@ def last_linear(head: nn.Module, num_classes: int) -> nn.Linear:
 
 
 def frozen_loader(runner: Runner) -> DataLoader:
-    """The training pictures as validation sees them: no augmentation, in the order of the list.
+    """The training images as validation sees them: no augmentation, in the order of the list.
 
     Not split over the processes: each fits the same head from all features.
     """
@@ -122,7 +123,7 @@ def frozen_loader(runner: Runner) -> DataLoader:
 
 @torch.no_grad()
 def compute_features(model: nn.Module, layer: nn.Linear, loader: DataLoader) -> Tensor:
-    """What `layer` gets for each picture: (N, in_features) float32 on the CPU."""
+    """The input of `layer` for each image: (N, in_features) float32 on the CPU."""
     batches = []
     handle = layer.register_forward_pre_hook(
         lambda module, inputs: batches.append(inputs[0].flatten(1).float().cpu())
@@ -141,7 +142,7 @@ def compute_features(model: nn.Module, layer: nn.Linear, loader: DataLoader) -> 
 def features_key(
     model: nn.Module, layer: nn.Linear, pipeline: list[dict], images: list[dict], facts: list[str]
 ) -> str:
-    """A hash of all that decides the features: weights below `layer`, pipeline, pictures and `facts`."""
+    """A hash of all that decides the features: weights below `layer`, pipeline, images and `facts`."""
     digest = hashlib.sha256()
     own = {id(layer.weight), id(layer.bias)}
     for name, value in model.state_dict(keep_vars=True).items():
@@ -168,7 +169,7 @@ def fit_linear(
 ) -> tuple[Tensor, Tensor, float]:
     """Multinomial logistic regression by L-BFGS, in float64.
 
-    features: (N, D). labels: (N,). class_weight: what a picture of each class counts; None for 1 each.
+    features: (N, D). labels: (N,). class_weight: the weight of an image of each class; None for 1 each.
     Minimises the mean cross-entropy plus weight_decay / 2 times the squared norm of the weights. Returns
     weight (num_classes, D) and bias (num_classes,) for the features as they are, float32, and the mean
     cross-entropy in nats.

@@ -110,7 +110,7 @@ class RunState:
             classes = list(runner.train_dataloader.dataset.metainfo["classes"])
             meta = {"dataset_meta": {"classes": classes}, "epoch": history[-1]["epoch"]}
             write_checkpoint(self.best, state["state_dict"], meta)
-        # after best.pth: killed between the two, the epoch is trained again and gives the same best.pth
+        # after best.pth: killed in between, the epoch is trained again and produces the same best.pth
         save_whole(self.path, state)
 
     def restore(self, runner: Runner) -> None:

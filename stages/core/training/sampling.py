@@ -1,7 +1,7 @@
-"""How the rendered config reads pictures: our list files, and randomness that no worker can change.
+"""Which images training draws, in which order and with which randomness, whatever the workers.
 
-mmengine seeds each loader worker, so the number of workers decides which augmentation a picture gets,
-and without persistent workers every epoch repeats the first one's. Here the randomness of a sample
+mmengine seeds each loader worker, so the number of workers decides an image's augmentation. Without
+persistent workers, every epoch repeats the first one's augmentations. Here the randomness of a sample
 comes from (seed, epoch, index) and nothing else.
 """
 
@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, get_worker_info
 class SeededDataset:
     """Any dataset, each sample drawn with its own randomness.
 
-    An index counts on over the epochs, as EpochSampler gives it: epoch * len + position.
+    EpochSampler numbers the samples over all epochs: index = epoch * len + position.
     """
 
     def __init__(self, dataset: dict, seed: int):
@@ -56,8 +56,8 @@ class SeededDataset:
 class EpochSampler(DefaultSampler):
     """mmengine's DefaultSampler whose indices also tell SeededDataset the epoch.
 
-    A last batch of one picture gets the epoch's first one beside it: batch normalisation over a single
-    picture fails, or, where it does not, learns from nothing.
+    A last batch of a single image also gets the epoch's first image: batch normalisation over one image
+    fails or learns from nothing.
     """
 
     def __init__(self, dataset: Sized, batch_size: int, **options):
@@ -74,10 +74,10 @@ class EpochSampler(DefaultSampler):
 
 
 class LockstepLoader:
-    """A DataLoader of which as many batches are taken at once as it has workers, for a CPU that trains.
+    """A DataLoader whose workers load at the same time, for a CPU that also trains.
 
-    Each worker then loads its next one at the same time as the others. The threads that compute a layer
-    wait for the one that a worker interrupts, so interruptions cost less where they coincide.
+    It takes as many batches at once as there are workers. A layer waits for its slowest thread. When all
+    workers load at once they stall the threads once, not one after another.
     """
 
     def __init__(self, loader: DataLoader):
@@ -97,7 +97,7 @@ class LockstepLoader:
 
 @FUNCTIONS.register_module()
 def collate_by_value(batch: list[dict]) -> dict:
-    """mmengine's default_collate, of which a worker sends the labels as numbers.
+    """mmengine's default_collate, but a worker sends the labels as numbers.
 
     Each label is a tensor, and torch would send each as shared memory, with a connection of its own.
     """
