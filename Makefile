@@ -28,7 +28,7 @@ test: environment lint  ## Run every test that needs no GPU (about 12 minutes on
 	python -m pytest -m "not gpu" --numprocesses 2 --dist loadscope
 
 test-fast: environment  ## Run the fast tests (about a minute)
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadscope
 
 lint: environment  ## Check the style
 	ruff check .

@@ -1,9 +1,9 @@
 """Which instructions of the CPU torch may use: they decide the last bits of every sum.
 
 ATen, oneDNN and MKL each look at the CPU and use its widest instructions, so the same run produces other
-bytes on another CPU. Pinned to AVX2, which every x86-64 CPU of the last ten years has, they produce the
-same. MKL has that setting for Intel's CPUs only. On others it silently uses the widest instructions; SSE2
-is the one setting that it respects there.
+bytes on another CPU. Pinned to AVX2, which every x86-64 CPU of the last ten years has, they produce
+the same. MKL has that setting for Intel's CPUs only. On others it silently uses the widest instructions;
+SSE2 is the one setting that it respects there.
 
 They read these variables when they first compute, so they are set as soon as anything of this package is
 imported (stages/__init__.py), which the rendered config does for `mim train` too.
