@@ -33,6 +33,7 @@ def main(root: Path = Path()) -> None:
     images = read_list(layout.test_list)
     ensure_images(root, [image.path for image in images])
 
+    # the network as training left it
     cfg = open_config(root, params.runtime, device, training=False)
     cfg.work_dir = str(layout.work / "evaluate")
     cfg.test_dataloader.batch_size = params.evaluate.batch_size
@@ -42,16 +43,19 @@ def main(root: Path = Path()) -> None:
     model = runner.model.module if params.evaluate.tta == "flip" else runner.model
     meta = load_exactly(model, layout.checkpoint)  # mmengine would only warn
     to_memory_format(model, cfg)
+
+    # score every image of the test list
     collector = PredictionCollector(meta["dataset_meta"]["classes"])
     runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
     scores = runner.test()
-
     predictions = collector.predictions
     if [row.path for row in predictions] != [image.path for image in images]:
         raise RuntimeError(
             f"scored {len(predictions)} images of {len(images)} in the test list, or in another order: "
             "the code that loads or collects them is wrong."
         )
+
+    # write scores and predictions
     results = {"loss": round(scores["loss"], 6), "num_images": len(predictions)}
     results |= {
         f"top{k}": round(scores[f"accuracy/top{k}"], 4) for k in (1, 5) if f"accuracy/top{k}" in scores

@@ -65,6 +65,7 @@ def launch(root: Path, runtime: RuntimeParams) -> None:
 def train_here(root: Path, runtime: RuntimeParams) -> None:
     """Train in this process, alone or as one of several; the one of rank 0 writes."""
     layout = Layout(root)
+    # images, config and machine
     device = use_device(runtime.device)
     images = read_list(layout.train_list) + read_list(layout.val_list)
     ensure_images(root, [image.path for image in images])
@@ -81,6 +82,7 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
         train(cfg, state, runtime, device)
         return
 
+    # train, or take up the run that is in the folder
     with only_training(root):
         forget_old_runs(folder)
         by_dvc = "DVC_STAGE" in os.environ
@@ -89,6 +91,7 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         history = train(cfg, state, runtime, device)
 
+        # publish the best epoch
         best = best_row(history)
         write_whole(layout.checkpoint, state.best.read_bytes())
         write_history(layout.history, history)
@@ -106,6 +109,8 @@ def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> 
     """Train from the start, or resume; returns the history, a row an epoch."""
     join_processes(runtime, device)  # from here on, all processes see the same state
     pretrained, cfg.load_from = cfg.load_from, None
+
+    # mmengine's Runner, its model and its loader
     runner = Runner.from_cfg(cfg)
     check_layer_depths(unwrapped(runner.model), cfg)
     to_memory_format(runner.model, cfg)

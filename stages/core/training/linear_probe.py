@@ -55,6 +55,8 @@ class FittedHead(Hook):
         images = loader.dataset.load_data_list()
         pipeline = runner.cfg.val_dataloader.dataset.pipeline
         facts = [repr(runner.cfg[name]) for name in OF_THE_FEATURES]
+
+        # the frozen network's features, computed once
         path = self.store and self.store / f"{features_key(model, layer, pipeline, images, facts)}.pth"
         if path and path.exists():
             features = torch.load(path, map_location="cpu", weights_only=True)["features"]
@@ -62,6 +64,8 @@ class FittedHead(Hook):
             features = compute_features(model, layer, loader)
             if path and runner.rank == 0:
                 save_whole(path, {"features": features})
+
+        # fit the layer to them
         shown = torch.tensor(shown_positions(runner.train_dataloader.dataset))
         labels = torch.tensor([image["gt_label"] for image in images])[shown]
         weight, bias, loss = fit_linear(
@@ -76,6 +80,8 @@ class FittedHead(Hook):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
         report_probe_loss(runner, loss)
+
+        # score it as epoch 0
         # EMAHook: the average starts from these weights
         runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": model.state_dict()})
         runner.val_loop.run()
@@ -178,10 +184,13 @@ def fit_linear(
     Scaled one by one, those that hardly vary would get large weights, and fine-tuning, which moves all
     of them a little, would start with a jump of the loss.
     """
+    # centre and scale
     features = features.double()
     mean = features.mean(0)
     scale = features.var(0, correction=0).mean().sqrt().clamp(min=1e-6)
     standardised = (features - mean) / scale
+
+    # the problem
     class_weights = class_weight and torch.tensor(class_weight, dtype=torch.float64)
     weight = torch.zeros(num_classes, features.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
@@ -202,6 +211,7 @@ def fit_linear(
         total.backward()
         return total
 
+    # solve it, and undo the scaling
     optimizer.step(objective)
     with torch.no_grad():
         loss = float(mean_loss())

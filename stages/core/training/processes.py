@@ -25,12 +25,15 @@ def starts_processes(runtime: RuntimeParams) -> bool:
 
 def start_processes(runtime: RuntimeParams, module: str, root: Path) -> None:
     """Run `python -m module` in as many processes as params.yaml says, and wait for them."""
+    # the launcher's command
     if runtime.launcher == "pytorch":
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={runtime.processes}", "-m", module]
     else:
         command = ["srun", f"--ntasks={runtime.processes}", "--kill-on-bad-exit=1"]
         command += [sys.executable, "-m", module]
+
+    # start it
     print(f"starting {runtime.processes} processes by {runtime.launcher}", flush=True)
     environment = os.environ | {STARTED: "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     ignore = runtime.launcher == "pytorch"  # which would end in three tracebacks
@@ -43,6 +46,8 @@ def start_processes(runtime: RuntimeParams, module: str, root: Path) -> None:
             f"params.yaml: runtime.launcher is {runtime.launcher}, but there is no {command[0]} here. "
             "Set runtime.launcher to none or pytorch."
         ) from None
+
+    # wait for it, and leave nothing running
     try:
         code = process.wait()
     except KeyboardInterrupt:
