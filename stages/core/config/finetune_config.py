@@ -1,6 +1,6 @@
 """The rendered config: configs/finetune.py, the model's own config, params.yaml and the classes.
 
-Later wins. Everything the MMPretrain tutorial edits by hand is computed here.
+A later one overrides an earlier one. What the MMPretrain tutorial edits by hand is computed here.
 """
 
 import copy
@@ -34,27 +34,31 @@ def finetune_config(
 ) -> Config:
     """The complete mmengine config of one fine-tuning run.
 
-    source: what fetch-weights says of the weights (data/weights/source.json).
-    Raises ValueError when the model cannot be fine-tuned as a classifier, or when a key to be set is
-    unknown to the base.
+    source: what fetch-weights wrote about the weights (data/weights/source.json).
+    Raises ValueError when the model cannot be fine-tuned as a classifier, or when the base does not
+    have a key that is to be set.
     """
     if len(classes) < 2:
         raise ValueError(f"{len(classes)} class; expected 2 or more. Run `dvc repro prepare-dataset`.")
     cfg = copy.deepcopy(base)
     topk = (1, 5) if len(classes) >= 5 else (1,)
 
-    cfg.model = classifier(pretrained, source["model"], params, len(classes), topk)
+    # the model and its weights
+    from_weights = source["source"] != "none"
+    model = classifier(pretrained, source["model"], params, len(classes), topk)
+    set_values(cfg, {"model": model, "load_from": PRETRAINED if from_weights else None})
     set_preprocessor(cfg, pretrained, len(classes))
-    cfg.custom_imports.imports = sorted(
-        {*cfg.custom_imports.imports, *pretrained.get("custom_imports", {}).get("imports", [])}
-    )
-    set_values(cfg, {"load_from": None if source["source"] == "none" else PRETRAINED})
+    imports = {*cfg.custom_imports.imports, *pretrained.get("custom_imports", {}).get("imports", [])}
+    set_values(cfg, {"custom_imports.imports": sorted(imports)})
 
+    # the dataset
     set_pipelines(cfg, params.image, params.augment)
     metainfo = {"metainfo.classes": list(classes)}
     set_values(cfg.train_dataloader.dataset.dataset, metainfo)
     set_values(cfg.val_dataloader.dataset, metainfo)
     set_values(cfg.test_dataloader.dataset, metainfo)
+
+    # the numbers of params.yaml
     set_values(
         cfg,
         {
@@ -77,10 +81,11 @@ def finetune_config(
             "compiled.cuda": params.train.compile_cuda,
         },
     )
+
+    # how it is trained
     set_schedule(cfg, params.train)
     set_balance(cfg, params.train)
-    scratch = source["source"] == "none"
-    set_strategy(cfg, from_scratch(params.train) if scratch else params.train)
+    set_strategy(cfg, params.train if from_weights else from_scratch(params.train))
     return cfg
 
 

@@ -1,4 +1,4 @@
-"""From a file to the network's input: the transforms of training and of scoring."""
+"""The transforms from a file to the network's input, for training and for scoring."""
 
 import copy
 
@@ -27,13 +27,18 @@ def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> No
     cfg.train_pipeline[-1:-1] = extra_transforms(augment)  # before PackInputs
     set_transforms(cfg.train_pipeline, train_values)
     set_transforms(cfg.test_pipeline, test_values)
-    cfg.train_dataloader.dataset.dataset.pipeline = copy.deepcopy(cfg.train_pipeline)
-    cfg.val_dataloader.dataset.pipeline = copy.deepcopy(cfg.test_pipeline)
-    cfg.test_dataloader.dataset.pipeline = copy.deepcopy(cfg.test_pipeline)
+    set_values(
+        cfg,
+        {
+            "train_dataloader.dataset.dataset.pipeline": copy.deepcopy(cfg.train_pipeline),
+            "val_dataloader.dataset.pipeline": copy.deepcopy(cfg.test_pipeline),
+            "test_dataloader.dataset.pipeline": copy.deepcopy(cfg.test_pipeline),
+        },
+    )
 
 
 def extra_transforms(augment: AugmentParams) -> list[dict]:
-    """The transforms that the base does without."""
+    """Augmentations that configs/finetune.py does not list, as params.yaml may turn them off."""
     transforms = []
     if augment.policy == "trivial":  # Mueller and Hutter 2021, https://arxiv.org/abs/2103.10158
         transforms += [
@@ -58,12 +63,13 @@ def extra_transforms(augment: AugmentParams) -> list[dict]:
 
 
 def set_transforms(pipeline: list, values: dict) -> None:
-    """Set `Transform.key` of a pipeline for each entry of `values`."""
+    """Set each `Transform.key` of `values` in the one transform of that type."""
     for name, value in values.items():
         kind, key = name.split(".")
         found = [transform for transform in pipeline if transform["type"] == kind]
         if len(found) != 1:
             raise ValueError(
-                f"configs/finetune.py: {len(found)} transforms {kind}; expected one, to set {key}."
+                f"configs/finetune.py: found {len(found)} transforms of type {kind}; expected one, "
+                f"to set its {key}."
             )
         set_values(found[0], {key: value})

@@ -1,4 +1,4 @@
-"""Optimizer, learning rates, and what is trained in which order."""
+"""The optimizer, the learning rates, and what is trained in which order."""
 
 from mmengine.config import Config
 
@@ -7,6 +7,7 @@ from stages.core.params import TrainParams
 
 
 def set_schedule(cfg: Config, train: TrainParams) -> None:
+    # optimizer
     if train.optimizer == "sgd":
         optimizer = dict(type="SGD", momentum=train.momentum, nesterov=train.nesterov)
     else:
@@ -14,8 +15,10 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
     # linear scaling: Goyal et al. 2017, https://arxiv.org/abs/1706.02677
     optimizer["lr"] = train.lr * train.batch_size / train.lr_batch_size
     optimizer["weight_decay"] = train.weight_decay
-    optimizer["fused"] = True  # torch's loop over the tensors takes a tenth of a step of small batches
+    optimizer["fused"] = True  # torch's loop over the tensors takes a tenth of a small batch's step
+    head_lr = {"custom_keys": {"head.": dict(lr_mult=train.head_lr_mult)}}
 
+    # learning rates: a warm-up, then a cosine or steps
     warmup = train.warmup_epochs
     schedulers = []
     if warmup > 0:
@@ -55,39 +58,40 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
         {
             "train_cfg.max_epochs": train.epochs,
             "optim_wrapper.optimizer": optimizer,
+            "optim_wrapper.paramwise_cfg": head_lr if train.head_lr_mult != 1 else {},
             "optim_wrapper.clip_grad": dict(max_norm=train.clip_grad) if train.clip_grad else None,
             "auto_scale_lr.base_batch_size": train.batch_size,
             "param_scheduler": schedulers,
         },
     )
-    if train.head_lr_mult != 1:
-        custom_keys = {"head.": dict(lr_mult=train.head_lr_mult)}
-        cfg.optim_wrapper.paramwise_cfg.custom_keys = custom_keys
 
 
 def set_balance(cfg: Config, train: TrainParams) -> None:
-    """Rare classes seen more often (Mahajan et al. 2018, repeat factors), or weighing more."""
+    """Repeat images of rare classes (repeat factors, Mahajan et al. 2018), or weight their loss."""
     if train.oversample > 0:
-        seeded = cfg.train_dataloader.dataset
-        seeded.dataset = dict(
-            type="ClassBalancedDataset", dataset=seeded.dataset, oversample_thr=train.oversample
+        balanced = dict(
+            type="ClassBalancedDataset",
+            dataset=cfg.train_dataloader.dataset.dataset,
+            oversample_thr=train.oversample,
         )
+        set_values(cfg, {"train_dataloader.dataset.dataset": balanced})
     if train.class_weights == "balanced":
         cfg.custom_hooks.append(dict(type="BalancedLoss"))
 
 
 def from_scratch(train: TrainParams) -> TrainParams:
-    """Without pretrained weights there are no features to fit a head to, and no statistics to keep."""
+    """`train` without what needs pretrained weights: features to fit a head to, statistics to keep."""
     if train.strategy == "linear_probe":
         raise ValueError(
-            "params.yaml: train.strategy is linear_probe, but weights.source is none, and the features "
-            "of random weights say nothing. Set train.strategy to finetune, or another weights.source."
+            "params.yaml: train.strategy is linear_probe, but weights.source is none, and a head "
+            "cannot be fitted to the features of random weights. Set train.strategy to finetune, or "
+            "choose another weights.source."
         )
     return train.replace(strategy="finetune", batch_norm="batch")
 
 
 def set_strategy(cfg: Config, train: TrainParams) -> None:
-    """What is trained in which order, the average of the weights, and when to stop."""
+    """Set what is trained in which order, EMA, early stopping and layer-wise rates."""
     if train.strategy != "finetune":
         cfg.custom_hooks.append(
             dict(
@@ -99,7 +103,7 @@ def set_strategy(cfg: Config, train: TrainParams) -> None:
     if train.batch_norm == "pretrained":
         cfg.custom_hooks.append(dict(type="PretrainedStatistics"))
     if train.strategy == "linear_probe":
-        cfg.train_cfg.max_epochs = 0  # the fitted head is scored and kept
+        set_values(cfg, {"train_cfg.max_epochs": 0})  # the fitted head is scored and kept
     if train.ema > 0:
         cfg.custom_hooks.append(dict(type="EMAHook", momentum=train.ema))
     if train.early_stopping > 0:
@@ -113,5 +117,6 @@ def set_strategy(cfg: Config, train: TrainParams) -> None:
         )
     if train.layer_decay < 1:
         # Clark et al. 2020, https://arxiv.org/abs/2003.10555
-        cfg.optim_wrapper.constructor = "LearningRateDecayOptimWrapperConstructor"
-        cfg.optim_wrapper.paramwise_cfg.layer_decay_rate = train.layer_decay
+        wrapper = cfg.optim_wrapper
+        wrapper.constructor = "LearningRateDecayOptimWrapperConstructor"
+        wrapper.paramwise_cfg.layer_decay_rate = train.layer_decay

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from tabulate import tabulate
 
 SAME, DIFFERS, NOT_MADE, NEW = "same", "differs", "not made", "not in the other"
 
@@ -105,8 +106,6 @@ def causes(before: Lock, after: Lock, compared: list[ComparedOutput], other: str
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    )
+    lines = [header, *rows]  # tabulate would add two spaces to the width of a header of its own
+    text = tabulate(lines, tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
+    return "\n".join(line.rstrip() for line in text.splitlines())

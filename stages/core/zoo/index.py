@@ -1,4 +1,7 @@
-"""MMPretrain's models and their own configs, from the index inside its package; no network, no torch."""
+"""MMPretrain's models and their own configs, from the index inside its package.
+
+Nothing is downloaded, and torch is not imported.
+"""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -11,39 +14,35 @@ from modelindex.load_model_index import load as load_model_index
 from modelindex.models.Model import Model
 
 from stages.core.params import WeightsParams
+from stages.core.zoo.limits import LIST, refuse_unsupported
 
 PACKAGED = "efficientnet_lite0"
 """The model of weights.source: package."""
-LIST = "`python -m stages list_models` lists the models."
 
 
 def model_config(weights: WeightsParams, models: Path) -> Config:
-    """The own config of weights.model: a file of the folder `models`, or MMPretrain's.
+    """The own config of weights.model: a file in the folder `models`, or MMPretrain's.
 
-    Raises ValueError for a model that is unknown, or that cannot be fine-tuned as a classifier.
+    Raises ValueError for a model that is unknown or cannot be fine-tuned as a classifier.
     """
     name = weights.model
     own = {path.stem: path for path in models.glob("*.py")}
     if weights.source == "package" and name != PACKAGED:
         raise ValueError(
-            f"params.yaml: weights.model is {name!r}, but weights.source: package has {PACKAGED} only. "
-            f"Set weights.model: {PACKAGED}, or weights.source: mim."
+            f"params.yaml: weights.model is {name!r}, but weights.source: package contains "
+            f"only {PACKAGED}. Set weights.model: {PACKAGED}, or weights.source: mim."
         )
     if name in own and weights.source != "mim":
         config = Config.fromfile(own[name], import_custom_modules=False)
     else:
         config = mmpretrain_config(find_model(name))
-    if not can_be_fine_tuned(config):
-        raise ValueError(
-            f"params.yaml: weights.model {name} is no ImageClassifier with a head that can be resized, "
-            f"so it cannot be fine-tuned as a classifier. {LIST}"
-        )
+    refuse_unsupported(config.get("model"), name)
     return config
 
 
 @cache
 def mmpretrain_models() -> Mapping[str, Model]:
-    """What MMPretrain's model index says of each model, by name; openmim reads the same files."""
+    """The entries of MMPretrain's model index, by name; openmim reads the same files."""
     index = load_model_index(str(mmpretrain_folder() / "model-index.yml"))
     index.build_models_with_collections()
     return {model.name: model for model in index.models}
@@ -54,13 +53,13 @@ def mmpretrain_folder() -> Path:
 
 
 def find_model(name: str) -> Model:
-    """Raises ValueError that names the near ones."""
+    """The index entry of a model. Raises ValueError that suggests similar names."""
     models = mmpretrain_models()
     if name not in models:
         near = near_names(name, models)
         hint = f"Did you mean {', '.join(near)}? " if near else ""
         if name == PACKAGED:
-            hint = "That one comes with weights.source: package. "
+            hint = "It comes with weights.source: package. "
         raise ValueError(
             f"params.yaml: weights.model is {name!r}, and MMPretrain has no model of that name. "
             f"{hint}{LIST}"
@@ -69,7 +68,7 @@ def find_model(name: str) -> Model:
 
 
 def near_names(name: str, names: Iterable[str], count: int = 5) -> list[str]:
-    """Names that contain `name`, then names spelt like it; upper and lower case are the same."""
+    """Names that contain `name`, then names spelled like it; case does not matter."""
     by_lower = {known.lower(): known for known in names}
     lower = name.lower()
     near = [known for known in by_lower if lower in known]
@@ -85,14 +84,3 @@ def mmpretrain_config(model: Model) -> Config:
         raise ValueError(
             f"MMPretrain's config of {model.name} cannot be read: {error!r}. {LIST}"
         ) from error
-
-
-def can_be_fine_tuned(config: Config) -> bool:
-    """Whether render-config can give the model a head for other classes."""
-    model = config.get("model") or {}
-    head = model.get("head") or {}
-    return (
-        model.get("type") == "ImageClassifier"
-        and "num_classes" in head
-        and not any(word in head["type"] for word in ("Multi", "CSRA"))
-    )
