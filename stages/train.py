@@ -2,7 +2,8 @@
 
 Reads   configs/rendered.py, data/weights/pretrained.pth, data/dataset/{train, val}.txt, the images
 Writes  data/checkpoints/best.pth     weights and class names only
-        metrics/training.csv          a row an epoch
+        metrics/training.csv          one row per epoch
+        metrics/training.json         the best epoch, with its val top-1 and val loss
 
 Killed or interrupted, it resumes after the last complete epoch when it is started again.
 
@@ -10,6 +11,7 @@ Killed or interrupted, it resumes after the last complete epoch when it is start
 """
 
 import csv
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from stages.core.files import write_whole
+from stages.core.files import write_text, write_whole
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.layout import Layout
@@ -95,6 +97,8 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
         best = best_row(history)
         write_whole(layout.checkpoint, state.best.read_bytes())
         write_history(layout.history, history)
+        summary = {"best_epoch": best["epoch"]} | {key: best[key] for key in ("val_loss", "val_top1")}
+        write_text(layout.training_metrics, json.dumps(summary, indent=2) + "\n")
         if by_dvc:
             state.published.touch()  # and stays, as DVC can be killed before it records the result
         else:

@@ -1,18 +1,17 @@
-"""Rank the experiments since the last commit by val top-1, as a table and as a picture.
+"""Rank the experiments since the last commit by val top-1, as a table and as a plot.
 
-Reads   what `dvc exp show` knows, and metrics/training.csv of each experiment
+Reads   what `dvc exp show` lists, and dvc.lock of each experiment
 Writes  dvc_plots/experiments.png     parallel coordinates: the parameters that differ, and val top-1
 
     python -m stages compare_experiments
 
-Val decides: a test score by which a parameter was chosen is flattered.
+Rows are sorted by val top-1. Choosing by test would make the test score optimistic.
 """
 
-import csv
-import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,97 +20,67 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
-from stages.core.layout import Layout
+from stages.core.layout import PATHS, Layout
 from stages.core.provenance.lock_diff import hashes
 
 VAL, TEST = "val top-1", "test top-1"
 
 
 def main(root: Path = Path()) -> pd.DataFrame:
-    """A row an experiment, the best on val first: the parameters that differ, val and test top-1."""
-    shown = subprocess.run(
-        [sys.executable, "-m", "dvc", "exp", "show", "--json"],
-        cwd=root,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
-    layout = Layout(root)
-    rows = [row for revision in revisions(json.loads(shown)) if (row := scored(root, *revision))]
+    """One row per experiment, the best on val first: the parameters that differ, val and test top-1."""
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
+    shown = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = [row for name, data in finished(json.loads(shown)) if (row := scored(root, name, data))]
     if not rows:
         raise ValueError(
             "no experiment since the last commit has a result. Run one, e.g. "
             "`dvc exp run -S train.lr=0.03`; `dvc queue status` shows those that wait or failed."
         )
-    table = pd.DataFrame(rows).set_index("experiment")
+    table = pd.json_normalize(rows).set_index("experiment")  # {"train": {"lr": 1}} as train.lr
     scores = [name for name in (VAL, TEST) if name in table]
     params = [name for name in table if name not in scores and table[name].map(repr).nunique() > 1]
-    table = (
-        table[params + scores].round({VAL: 2, TEST: 2}).sort_values(VAL, ascending=False, kind="stable")
-    )
-    layout.experiments.parent.mkdir(parents=True, exist_ok=True)
-    parallel_coordinates(table[[*params, VAL]]).savefig(layout.experiments, dpi=150)
+    table = table[params + scores].round({VAL: 2, TEST: 2})
+    table = table.sort_values(VAL, ascending=False, kind="stable")
+    plot = Layout(root).experiments
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    parallel_coordinates(table[[*params, VAL]]).savefig(plot, dpi=150)
     return table
 
 
-def revisions(shown: list[dict]) -> list[tuple[str, dict]]:
-    """Names and data of what `dvc exp show --json` tells, without the workspace and the queue."""
-    found = []
-    for baseline in shown:
-        if baseline["rev"] == "workspace":
-            continue
-        found.append((baseline["name"] or baseline["rev"][:7], baseline["data"]))
-        for experiment in baseline["experiments"] or []:
+def finished(shown: list[dict]) -> Iterator[tuple[str, dict]]:
+    """Names and data of the commit and of its experiments, without those that wait, run or failed."""
+    for commit in shown[1:]:  # the first entry is the workspace
+        yield commit["name"] or commit["rev"][:7], commit["data"]
+        for experiment in commit["experiments"] or []:
             if (experiment["executor"] or {"state": "success"})["state"] == "success":
                 last = experiment["revs"][-1]
-                found.append((experiment["name"] or last["rev"][:7], last["data"]))
-    return [(name, data) for name, data in found if data]  # none where a commit cannot be read
+                yield experiment["name"] or last["rev"][:7], last["data"]
 
 
-def scored(root: Path, name: str, data: dict) -> dict | None:
-    """A row of the table; None for what was not trained.
+def scored(root: Path, name: str, data: dict | None) -> dict | None:
+    """A row of the table; None for a revision that trained nothing, or that DVC cannot read.
 
-    An experiment of earlier stages only has its baseline's scores in Git: they are not its own.
+    An experiment that ran only earlier stages still has its baseline's scores in Git. Its dvc.lock shows
+    that train read another config than render-config wrote, or evaluate another checkpoint than train's.
     """
-    layout = Layout()
-    lock, rendered, history = (
-        committed(root, data["rev"], path)
-        for path in ("dvc.lock", layout.rendered_config, layout.history)
-    )
+    metrics = {file: entry.get("data") for file, entry in (data or {}).get("metrics", {}).items()}
+    if not metrics.get(PATHS["training_metrics"]):
+        return None
+    command = ["git", "show", f"{data['rev']}:./dvc.lock"]
+    lock = subprocess.run(command, cwd=root, capture_output=True, text=True).stdout
     stages = YAML(typ="safe").load(lock or "stages: {}")["stages"]
-    read, made, scored_of = (
-        hashes(stages, *entries)
-        for entries in (("train", "deps"), ("train", "outs"), ("evaluate", "deps"))
-    )
-    if not rendered or not history:
+
+    def up_to_date(path: str, writer: str, reader: str) -> bool:
+        written, read = hashes(stages, writer, "outs"), hashes(stages, reader, "deps")
+        return path in written and written[path] == read.get(path)
+
+    if not up_to_date(PATHS["rendered_config"], "render-config", "train"):
         return None
-    if read.get(layout.rendered_config.as_posix()) != hashlib.md5(rendered).hexdigest():
-        return None
-    epochs = csv.DictReader(history.decode().splitlines())
-    row = {"experiment": name} | flat(data["params"]["params.yaml"]["data"])
-    row[VAL] = max(float(epoch["val_top1"]) for epoch in epochs)
-    checkpoint = layout.checkpoint.as_posix()
-    if scored_of.get(checkpoint) == made.get(checkpoint):
-        row[TEST] = data["metrics"][layout.evaluation.as_posix()]["data"]["top1"]
+    row = {"experiment": name} | data["params"][PATHS["params"]]["data"]
+    row[VAL] = metrics[PATHS["training_metrics"]]["val_top1"]
+    if metrics.get(PATHS["evaluation"]) and up_to_date(PATHS["checkpoint"], "train", "evaluate"):
+        row[TEST] = metrics[PATHS["evaluation"]]["top1"]
     return row
-
-
-def committed(root: Path, revision: str, path: Path | str) -> bytes | None:
-    """A file as it is in Git at a revision."""
-    command = ["git", "show", f"{revision}:{Path(path).as_posix()}"]
-    done = subprocess.run(command, cwd=root, capture_output=True)
-    return None if done.returncode else done.stdout
-
-
-def flat(values: dict, prefix: str = "") -> dict:
-    """{"train": {"lr": 0.1}} as {"train.lr": 0.1}."""
-    found = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 def parallel_coordinates(table: pd.DataFrame) -> Figure:
@@ -134,9 +103,9 @@ def parallel_coordinates(table: pd.DataFrame) -> Figure:
 
 
 def scale(values: list) -> tuple[list[float], dict[float, str]]:
-    """Where values stand on an axis from 0 to 1, and its labels by place.
+    """The positions of values on an axis from 0 to 1, and the axis's labels by position.
 
-    Numbers that span a factor of ten stand logarithmically; what is no number has even steps.
+    Numbers that span a factor of ten get a logarithmic axis. Values that are no numbers get even steps.
     """
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         names = sorted({str(value) for value in values})
@@ -150,7 +119,7 @@ def scale(values: list) -> tuple[list[float], dict[float, str]]:
     transform = np.log10 if logarithmic else np.asarray
     bottom, height = transform(low), transform(high) - transform(low)
     marks = np.unique(numbers)
-    if (np.diff(transform(marks)) / height).min() < 0.04:  # labels would lie on each other
+    if (np.diff(transform(marks)) / height).min() < 0.04:  # labels would overlap
         marks = np.geomspace(low, high, 5) if logarithmic else np.linspace(low, high, 5)
     places = (transform(marks) - bottom) / height
     labels = {float(place): f"{mark:.4g}" for place, mark in zip(places, marks, strict=True)}

@@ -42,6 +42,7 @@ PATHS = {
     # train
     "checkpoint": "data/checkpoints/best.pth",
     "history": "metrics/training.csv",
+    "training_metrics": "metrics/training.json",
     # evaluate
     "evaluation": "metrics/evaluation.json",
     "predictions": "data/predictions/test.csv",

@@ -46,10 +46,6 @@ def test_only_exactly_rounded_operations_are_used():
     assert not any(isinstance(node, (ast.Pow, ast.MatMult)) for node in ast.walk(tree))
 
 
-def test_there_are_enough_kinds_for_top_5_to_say_something():
-    assert len(KINDS) >= 10 and list(KINDS) == sorted(KINDS)
-
-
 def test_another_index_or_seed_is_another_picture():
     assert len({digest("pear", index, seed) for index in range(4) for seed in range(3)}) == 12
 

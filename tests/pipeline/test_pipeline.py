@@ -56,9 +56,15 @@ def test_the_metrics_are_what_the_rows_say(project):
     among5 = [row["label"] in [row[f"class_{k}"] for k in range(1, 6)] for row in predictions]
     assert results["top1"] == pytest.approx(100 * sum(right) / len(right), abs=1e-3)
     assert results["top5"] == pytest.approx(100 * sum(among5) / len(among5), abs=1e-3)
-    fitted, epoch = rows(project / "metrics/training.csv")
+    history = fitted, epoch = rows(project / "metrics/training.csv")
     assert (fitted["epoch"], fitted["lr"]) == ("0", "0.0")
     assert epoch["epoch"] == "1" and {"lr", "loss", "val_loss", "val_top1", "val_top5"} < set(epoch)
+    best = max(history, key=lambda row: float(row["val_top1"]))
+    assert json.loads((project / "metrics/training.json").read_text()) == {
+        "best_epoch": int(best["epoch"]),
+        "val_loss": float(best["val_loss"]),
+        "val_top1": float(best["val_top1"]),
+    }
 
 
 def listed(project: Path, *splits: str) -> list[str]:
@@ -69,14 +75,15 @@ def listed(project: Path, *splits: str) -> list[str]:
 def test_dvc_shows_the_metrics_and_nothing_else(project):
     shown = json.loads(python(project, "-m", "dvc", "metrics", "show", "--json"))
     files = shown[""]["data"]
-    assert set(files) == {"metrics/evaluation.json", "metrics/dataset.json"}
+    assert set(files) == {f"metrics/{name}.json" for name in ("dataset", "evaluation", "training")}
+    assert {"best_epoch", "val_loss", "val_top1"} == set(files["metrics/training.json"]["data"])
     assert {"top1", "top5", "loss", "num_images"} == set(files["metrics/evaluation.json"]["data"])
 
 
-def test_the_pull_requests_gate_bounds_metrics_that_there_are(project):
+def test_the_pull_requests_gate_bounds_val_metrics_that_exist(project):
     workflow = (project / ".github/workflows/pull-request.yml").read_text()
     bounds = set(re.findall(r"--max-(?:drop|rise) (\w+)=", workflow))
-    assert bounds and bounds <= set(json.loads((project / "metrics/evaluation.json").read_text()))
+    assert bounds and bounds <= set(json.loads((project / "metrics/training.json").read_text()))
 
 
 def test_dvc_draws_loss_rate_and_val_top1_over_the_epochs(project):

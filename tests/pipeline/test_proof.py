@@ -56,7 +56,7 @@ def test_check_names_the_stage_and_the_cause_of_all_that_is_stale(project, tmp_p
         ("make-sample", "params.yaml has sample.images_per_class: 9; dvc.lock has 8"),
         ("render-config", "configs/rendered.py is missing"),
         ("train", "metrics/training.csv is not what the stage wrote"),
-        ("cam-report", "stages/core/report/page.py has changed since the stage ran"),
+        ("cam-report", "stages/core/report has changed since the stage ran: stages/core/report/page.py"),
     ]:
         assert cause in output.split(f"\n{stage}:\n")[1].split("\n\n")[0]
     assert output.endswith("`dvc repro` runs what is stale and brings dvc.lock up to date.\n")

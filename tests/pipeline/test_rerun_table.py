@@ -168,6 +168,7 @@ def test_the_committed_files_are_restored_with_the_rest(project):
     committed = [
         "configs/rendered.py",
         "metrics/training.csv",
+        "metrics/training.json",
         "metrics/evaluation.json",
         "metrics/dataset.json",
     ]

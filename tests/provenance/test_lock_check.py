@@ -103,7 +103,7 @@ def test_a_parameter_of_the_first_stage_which_dvc_misses(clone):
             "tools/tool.txt",
             "tool",
             "other",
-            ("second", "tools has changed since the stage ran"),
+            ("second", "tools has changed since the stage ran: tools/tool.txt"),
         ),
         (
             "dvc.yaml",
@@ -329,6 +329,49 @@ def test_a_pointer_that_cannot_be_read(clone):
     assert any(where == "raw.dvc" and "merge conflicts" in cause for where, cause in found(clone))
 
 
+# --- the files of a changed folder --------------------------------------------------------------------
+
+TOOLS = "tools has changed since the stage ran"
+
+
+def test_an_edited_an_added_and_a_deleted_file_are_named_in_git_or_not_yet(clone):
+    write(clone / "tools/deep/new.txt", "new\n")
+    write(clone / "tools/ignored.tmp", "DVC ignores it\n")
+    assert ("second", f"{TOOLS}: tools/deep/new.txt") in found(clone)
+    (clone / "tools/tool.txt").unlink()
+    assert found(committed(clone)) == [("second", f"{TOOLS}: tools/deep/new.txt, tools/tool.txt")]
+    edit(clone / "tools/deep/new.txt", "new", "newer")
+    write(clone / "tools/tool.txt", "tool\n")
+    assert ("second", f"{TOOLS}: tools/deep/new.txt") in found(clone)
+
+
+def test_ten_changed_files_are_named_and_the_others_counted(clone):
+    for number in range(12):
+        write(clone / f"tools/{number:02}.txt", "new\n")
+    ((_, cause),) = found(committed(clone))
+    assert cause.startswith(f"{TOOLS}: tools/00.txt, ") and cause.endswith(", tools/09.txt and 2 more")
+
+
+def test_files_are_named_though_another_stage_has_run_since(project, tmp_path):
+    """The last commit that touched dvc.lock has the changed folder, so it is not the one to ask."""
+    edit(project / "tools/tool.txt", "tool", "other")
+    edit(project / "params.yaml", "seed: 5", "seed: 6")
+    repro(project, "draw")
+    clone = clone_git(committed(project), tmp_path / "clone")
+    assert found(clone) == [("second", f"{TOOLS}: tools/tool.txt")]
+
+
+def test_only_the_folder_is_named_where_git_lacks_what_the_stage_read(project, tmp_path):
+    edit(project / "tools/tool.txt", "tool", "other")
+    committed(project)
+    url, shallow = project.as_uri(), tmp_path / "shallow"
+    run(tmp_path, "git", "clone", "--quiet", "--depth", "1", url, str(shallow))
+    assert found(shallow) == [("second", TOOLS)]
+    repro(project)
+    edit(project / "tools/tool.txt", "other", "edited between the run and the commit")
+    assert found(committed(project)) == [("second", TOOLS)]
+
+
 # --- Git ----------------------------------------------------------------------------------------------
 
 
@@ -339,7 +382,7 @@ def test_what_ran_and_is_not_in_git_yet(project):
     write(project / "tools/junk.tmp", "DVC ignores it, as Git does\n")
     write(project / "README.md", "nothing that the pipeline reads\n")
     assert found(project) == [
-        ("second", "tools has changed since the stage ran"),
+        ("second", "tools has changed since the stage ran: tools/new.txt"),
         ("Git", "changed, and not as in Git: dvc.lock, params.yaml"),
         ("Git", "not in Git (files go in with `git add`, data with `dvc add`): tools/new.txt"),
     ]
@@ -384,6 +427,7 @@ def test_a_project_in_a_folder_of_a_git_repository(origin, tmp_path):
     committed(tmp_path / "outer")
     assert found(folder) == []
     write(folder / "tools/new.txt", "new\n")
+    assert found(folder)[0] == ("second", "tools has changed since the stage ran: tools/new.txt")
     assert [where for where, _ in found(folder)] == ["second", "Git"]
 
 
@@ -410,7 +454,7 @@ def test_the_report_groups_by_stage_and_says_what_to_do(clone):
 
 def test_the_command_checks_this_project_without_torch(tmp_path):
     project = clone_project(tmp_path / "project")
-    code = "import sys; from stages.check import main; print(main(), 'torch' in sys.modules)"
+    code = "import sys; from stages.commands.check import main; print(main(), 'torch' in sys.modules)"
     said = python(project, "-c", code)
     assert "dvc.lock does not exist: nothing was run" in said
     assert said.endswith("False False\n")

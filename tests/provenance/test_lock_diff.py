@@ -66,7 +66,7 @@ def verdicts(before, after) -> dict[str, str]:
 # --- locks --------------------------------------------------------------------------------------------
 
 
-def test_the_same_locks_have_the_same_outputs():
+def test_equal_locks_have_the_same_outputs_and_no_cause():
     assert set(verdicts(CHAIN, CHAIN).values()) == {SAME}
     assert causes(CHAIN, CHAIN, compare_outputs(CHAIN, CHAIN), "dvc.lock") == []
 
@@ -86,7 +86,7 @@ def test_only_the_stage_where_a_difference_begins_is_blamed():
     ]
 
 
-def test_a_lock_of_other_code_parameters_or_command_is_named_as_that():
+def test_other_code_parameters_and_commands_are_named_as_the_cause():
     after = CHAIN | {
         "train": stage(
             {"pictures": "1", "train.py": "22"},
@@ -151,6 +151,7 @@ def test_metrics_differ_by_what_subtraction_says():
     assert found["top1"] == pytest.approx((1.5, 1.5 / 97.5))
     assert found["loss"] == pytest.approx((0.1, 0.2))
     assert found["n"] == (0, 0)
+    assert far(compare_numbers({"loss": math.nan}, {"loss": math.nan})) == {"loss": (0, 0)}
 
 
 @pytest.mark.parametrize(("one", "other"), [({}, {"top5": 1.0}), ({"top5": math.nan}, {"top5": 1.0})])
@@ -158,10 +159,6 @@ def test_a_number_that_is_missing_is_infinitely_far_and_never_near_enough(one, o
     differences = compare_numbers(one, other)
     assert far(differences) == {"top5": (math.inf, math.inf)}
     assert above(differences, {}) == above(differences, {"top5": 1e9}) == differences
-
-
-def test_nan_is_the_same_as_nan():
-    assert far(compare_numbers({"loss": math.nan}, {"loss": math.nan})) == {"loss": (0, 0)}
 
 
 def test_nested_metrics_have_names_joined_by_dots():
@@ -201,13 +198,13 @@ def test_tensors_differ_by_kind():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_tensor_that_broke_is_infinitely_far(value):
+def test_a_tensor_that_is_no_longer_finite_is_infinitely_far(value):
     good, broken = {"a.bias": torch.zeros(2)}, {"a.bias": torch.tensor([0.0, value])}
     assert far(compare_tensors(good, broken)) == {"bias (1-d)": (math.inf, math.inf)}
     assert far(compare_tensors(broken, broken)) == {"bias (1-d)": (0, 0)}
 
 
-def test_a_tensor_of_another_shape_or_none_is_named():
+def test_a_tensor_that_is_missing_or_has_another_shape_is_named():
     before = {"a.bias": torch.zeros(2), "b.bias": torch.zeros(2)}
     after = {"a.bias": torch.zeros(3), "c.bias": torch.zeros(2)}
     assert set(far(compare_tensors(before, after))) == {
@@ -223,12 +220,9 @@ def test_a_tolerance_holds_for_its_name_only():
     assert above(tensors, {"tensors": 0.5}) == tensors and above(tensors, {"tensors": 1.0}) == []
 
 
-def test_tolerances_are_names_and_numbers():
-    assert parse_tolerances("top1=1.0, loss=5e-2") == {"top1": 1.0, "loss": 0.05}
-
-
 @pytest.mark.parametrize("text", ["", "top1", "top1=", "=1", "top1=-1", "top1=nan", "top1=1,,loss=1"])
-def test_what_is_no_tolerance_is_refused(text):
+def test_tolerances_are_names_and_numbers(text):
+    assert parse_tolerances("top1=1.0, loss=5e-2") == {"top1": 1.0, "loss": 0.05}
     with pytest.raises(ValueError, match=r"expected <name>=<number>"):
         parse_tolerances(text)
 
@@ -238,7 +232,7 @@ def test_what_is_no_tolerance_is_refused(text):
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory) -> Path:
-    """It uses its cache for its data; one output is another one in each run."""
+    """A pipeline with data in its cache; its output last.txt is different in each run."""
     noisy = STAGES.replace("cat out.txt > last.txt", "date +%N > last.txt")
     return make_toy(tmp_path_factory.mktemp("toy"), noisy)
 
@@ -296,8 +290,7 @@ def test_data_come_from_the_remote_when_the_cache_has_none(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_data_that_were_imported_are_not_asked_for_where_they_came_from(toy, tmp_path):
-    """Their address is gone; the cache has them."""
+def test_imported_data_come_from_the_cache_when_their_source_is_gone(toy, tmp_path):
     root = shutil.copytree(toy, tmp_path / "root", symlinks=True)
     write(tmp_path / "address/a", "imported\n")
     python(root, "-m", "dvc", "remove", "--quiet", "raw.dvc", "--outs")
@@ -310,7 +303,7 @@ def test_data_that_were_imported_are_not_asked_for_where_they_came_from(toy, tmp
 
 
 @pytest.mark.slow
-def test_what_was_committed_comes_from_git_or_the_cache(toy):
+def test_a_committed_output_comes_from_git_or_the_cache(toy):
     outs = {entry["path"]: entry["md5"] for entry in read_lock(toy / "dvc.lock")["second"]["outs"]}
     commit_id = head(toy)
     assert committed_content(toy, commit_id, "metric.json", outs["metric.json"]) == b'{"score":1.5}\n'
@@ -325,7 +318,7 @@ def test_an_interrupted_rerun_leaves_neither_its_folder_nor_a_process(toy, tmp_p
     edit(toy / "dvc.yaml", "date +%N > last.txt", "echo $$ > ../../pid && exec sleep 600")
     commit(toy)
     code = (
-        "from pathlib import Path; from stages.core.rerun import *\n"
+        "from pathlib import Path; from stages.core.provenance.rerun import *\n"
         "with temporary_folder() as folder:\n"
         f"    project = clone_commit(Path({str(toy)!r}), head(Path({str(toy)!r})), folder / 'rerun')\n"
         f"    bring_data(Path({str(toy)!r}), project)\n"

@@ -1,4 +1,4 @@
-"""No value can break a page of Markdown, or become part of it."""
+"""Values in a Markdown page stay values: none becomes markup, and none breaks a table."""
 
 import html
 import re
@@ -33,48 +33,36 @@ HOSTILE = [
 ]
 
 
+def plain(text: str) -> str:
+    """How a reader sees a value: empty, padded and unprintable ones as Python writes them."""
+    return text if text and text == text.strip() and text.isprintable() else repr(text)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_value_is_code_without_a_character_that_means_something(text):
-    shown = cell(text)
-    code = re.fullmatch("<code>(.*)</code>", shown)
-    assert code, shown
-    bare = re.sub("&#[0-9]+;", "", code[1])
-    assert not set(bare) & set("|`<>&*_[]!~\\@#:${}\n\r\u202e")
-    assert "www." not in bare
-    expected = text if text and text == text.strip() and text.isprintable() else repr(text)
-    assert html.unescape(code[1]) == expected
+def test_a_hostile_value_becomes_code_without_special_characters(text):
+    code = re.fullmatch("<code>(.*)</code>", cell(text))[1]
+    assert not set(re.sub("&#[0-9]+;", "", code)) & set("|`<>&*_[]!~\\@#:${}\n\r\u202e")
+    assert "www." not in code
+    assert html.unescape(code) == plain(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "train.lr",
-        "images_per_class",
-        "data/sample/",
-        "苹果",
-        "efficientnet_lite0",
-        "-0.5",
-        "1e-05",
-        "a, b",
-    ],
-)
-def test_an_ordinary_value_stays_as_it_is(text):
-    assert cell(text) == text
+def test_an_ordinary_value_stays_as_it_is():
+    for text in ("train.lr", "images_per_class", "data/sample/", "苹果", "-0.5", "1e-05", "a, b"):
+        assert cell(text) == text
 
 
-def test_numbers_have_six_digits_and_what_is_missing_is_a_dash():
-    assert cell(0.1 + 0.2) == "0.3"
-    assert cell(12345678) == "12345678"
-    assert cell(float("nan")) == "nan"
-    assert cell(None) == "-"
+def test_numbers_have_six_digits_and_a_missing_value_is_a_dash():
+    assert [cell(value) for value in (0.1 + 0.2, 12345678, float("nan"), None)] == [
+        *("0.3", "12345678", "nan", "-")
+    ]
 
 
-def test_a_long_value_is_cut_where_one_sees_it():
+def test_a_long_value_ends_with_an_ellipsis():
     assert cell("x" * 500) == f"<code>{'x' * 120}&#8230;</code>"
 
 
 class Cells(HTMLParser):
-    """The texts of a table's cells, and every element that is in the page."""
+    """The texts of a table's cells, and the names of all elements of the page."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -91,7 +79,7 @@ class Cells(HTMLParser):
             self.texts[-1] += data
 
 
-def test_a_markdown_parser_finds_each_value_in_its_cell_and_nothing_else():
+def test_a_markdown_parser_finds_each_value_in_its_cell_and_no_other_element():
     page = (
         MarkdownIt("commonmark")
         .enable(["table", "strikethrough"])
@@ -99,15 +87,7 @@ def test_a_markdown_parser_finds_each_value_in_its_cell_and_nothing_else():
     )
     cells = Cells(page)
     assert cells.elements == {"table", "thead", "tbody", "tr", "th", "td", "code"}
-    plain = [
-        text if text.isprintable() and text == text.strip() and text else repr(text) for text in HOSTILE
-    ]
-    assert cells.texts == [text for text in plain for _ in range(2)]
-
-
-def test_a_table_has_as_many_cells_in_each_row_whatever_is_in_them():
-    lines = table(["name", "value"], [["a|b", "1\n2"], ["c", "|"]]).splitlines()
-    assert [line.count("|") for line in lines] == [3, 3, 3, 3]
+    assert cells.texts == [plain(text) for text in HOSTILE for _ in range(2)]
 
 
 def test_a_table_stops_at_fifty_rows_and_counts_the_rest():

@@ -17,7 +17,7 @@ def shown(capsys, error: BaseException) -> str:
 
 
 def test_an_error_this_package_raises_is_its_sentence(tmp_path, capsys):
-    with pytest.raises(Exception) as raised:  # noqa: PT011
+    with pytest.raises(FileNotFoundError) as raised:
         load_params(tmp_path / "params.yaml")
     lines = shown(capsys, raised.value).splitlines()
     assert lines[0].startswith("error: ") and "params.yaml" in lines[0]

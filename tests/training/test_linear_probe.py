@@ -60,7 +60,6 @@ def test_the_last_layer_is_found_or_the_head_is_refused():
 
 # --- real training ------------------------------------------------------------------------------------
 
-pytestmark = []
 PROBE = SMALL | {"train": SMALL["train"] | {"strategy": "linear_probe"}}
 
 

@@ -7,6 +7,7 @@ stage, and nothing sees a change behind a dependency that lies inside another st
 
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,9 @@ from dvc.repo import Repo
 from dvc.repo.graph import build_graph
 from dvc.scm import NoSCM
 from dvc.stage import PipelineStage, Stage
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.obj import HashFile
+from dvc_data.hashfile.tree import Tree
 
 SHOWN = 10
 REPRO, GIT, PUSH = "repro", "git", "push"
@@ -284,7 +288,42 @@ def file_causes(entry: Output, new: str, modified: str) -> Iterator[tuple[str, s
     elif status == "new":
         yield f"{path} {new} after the stage ran", REPRO
     elif status:
-        yield f"{path} {modified}", REPRO
+        names = first_ten(changed_files(entry)) if entry.hash_info.isdir else ""
+        yield f"{path} {modified}{names and f': {names}'}", REPRO
+
+
+def changed_files(folder: Output) -> list[str]:
+    """The files in which a folder differs from the one in Git that dvc.lock recorded.
+
+    DVC records one hash for a folder. So its files are compared with those of a commit whose folder has
+    this hash: one where the hash came into dvc.lock, or HEAD. Without such a commit, as in a shallow
+    clone, the list is empty.
+    """
+    repo, recorded, path = folder.repo, folder.hash_info, path_of(folder)
+    lock = folder.stage.dvcfile._lockfile.path
+    command = ["git", "log", "--reverse", "--format=%H", f"-S{recorded.value}", "--", lock]
+    done = subprocess.run(command, cwd=repo.root_dir, capture_output=True, text=True)
+    for commit in [*done.stdout.split(), "HEAD"]:
+        with suppress(DvcException, OSError), repo.switch(commit):
+            before = built(folder, repo.fs.join(repo.root_dir, path))
+            if before.hash_info == recorded:
+                break
+    else:
+        return []
+    now = built(folder, folder.fs_path)
+    different = hashes_in(before).items() ^ hashes_in(now).items()
+    return sorted({f"{path}/{name}" for name, _ in different})
+
+
+def built(folder: Output, path: str) -> HashFile:
+    """DVC's object of the folder, as the repository's current revision has it under `path`."""
+    cache, fs, ignore = folder.local_cache, folder.repo.fs, folder.repo.dvcignore
+    return build(cache, path, fs, folder.hash_name, dry_run=True, ignore=ignore)[2]
+
+
+def hashes_in(entry: HashFile) -> dict[str, str]:
+    """The hash of each file of a folder; none when a file has taken its place."""
+    return {"/".join(key): md5.value for key, _, md5 in entry} if isinstance(entry, Tree) else {}
 
 
 def superfluous(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, str]]:
