@@ -9,7 +9,6 @@ Killed or interrupted, it goes on after the last complete epoch when it is start
     python -m stages.train
 """
 
-import csv
 import os
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from stages.core.files import write_whole
+from stages.core.files import write_csv, write_whole
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.layout import Layout
@@ -81,7 +80,8 @@ def main(root: Path = Path()) -> None:
         history = train(cfg, state, params.runtime, device)
         best = best_row(history)
         write_whole(layout.checkpoint, state.best.read_bytes())
-        write_history(layout.history, history)
+        columns = list(history[0])
+        write_csv(layout.history, columns, [[row[name] for name in columns] for row in history])
         if by_dvc:
             state.published.touch()  # and stays, as DVC can be killed before it records the result
         else:
@@ -134,14 +134,6 @@ def only_training(lock_path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def write_history(path: Path, rows: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

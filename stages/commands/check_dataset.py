@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from stages.core.dataset.checks import CheckedImage, check_images
 from stages.core.dataset.findings import SMALL_CLASS, examine, summary, usable
-from stages.core.dataset.sources import FoundImage, check_learnable, find_images, first_ten
+from stages.core.dataset.sources import FoundImage, check_learnable, find_images
 from stages.core.dataset.splits import assign_splits
+from stages.core.files import first_ten
 from stages.core.images.archives import is_archive, unpacked_folder
 from stages.core.layout import Layout
 from stages.core.params import DatasetParams, load_params

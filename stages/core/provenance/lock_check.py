@@ -6,7 +6,7 @@ stage, and nothing sees a change behind a dependency that lies inside another st
 """
 
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,8 @@ from dvc.repo.graph import build_graph
 from dvc.scm import NoSCM
 from dvc.stage import PipelineStage, Stage
 
-SHOWN = 10
+from stages.core.files import first_ten
+
 REPRO, GIT, PUSH = "repro", "git", "push"
 TO_DO = {
     REPRO: "`dvc repro` runs what is stale and brings dvc.lock up to date.",
@@ -211,7 +212,7 @@ def dependency_causes(
             "",
         )
     elif within:
-        names = first_ten(within)
+        names = first_ten(within, str)
         yield f"{path} holds outputs of other stages ({names}): depend on those instead", ""
     elif not dep.is_in_repo:
         yield f"{path} is no path in the project: nothing shows that it is what the stage read", ""
@@ -310,7 +311,7 @@ def superfluous(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, str]
         ]
     if names:
         force = f"`dvc repro --force --single-item {name_of(stage)}`"
-        yield f"dvc.lock lists {first_ten(names)}; dvc.yaml does not. Run {force}", ""
+        yield f"dvc.lock lists {first_ten(names, str)}; dvc.yaml does not. Run {force}", ""
 
 
 # --- Git and the remotes ------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ def not_in_git(repo: Repo, stages: list[Stage], made_by: dict[str, Output]) -> I
             continue
         if kind := kind_of(state, named=path in (".dvcignore", ".dvc/config")):
             found.setdefault(kind, []).append(path)
-    yield from (Problem("Git", f"{kind}: {first_ten(names)}", GIT) for kind, names in found.items())
+    yield from (Problem("Git", f"{kind}: {first_ten(names, str)}", GIT) for kind, names in found.items())
 
 
 def kind_of(state: str, named: bool) -> str:
@@ -380,7 +381,7 @@ def not_in_remote(repo: Repo) -> tuple[str, list[Problem]]:
         return "", [Problem("remote", f"{names} could not be asked for the data: {said(error)}")]
     missing = sorted(status["not_in_remote"])
     problems = (
-        [Problem("remote", f"{names} does not have {first_ten(missing)}", PUSH)] if missing else []
+        [Problem("remote", f"{names} does not have {first_ten(missing, str)}", PUSH)] if missing else []
     )
     return f"{names} has the data", problems
 
@@ -435,8 +436,3 @@ def shown(repo: Repo, path: str) -> str:
 
 def short(entry: Output) -> str:
     return entry.hash_info.value[:8]
-
-
-def first_ten(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
