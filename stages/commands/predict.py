@@ -1,4 +1,4 @@
-"""Class names and scores for pictures: files or folders in, a table, CSV or JSON out.
+"""Print the classes and scores of images, or of a folder.
 
     python -m stages predict photo.jpg
     python -m stages predict photos/ --format csv --output predictions.csv
@@ -131,10 +131,7 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, help="a file to write instead of the terminal")
     parser.add_argument("--batch-size", type=int, default=32)
     arguments = parser.parse_args()
-    try:
-        text, unreadable = main(arguments.paths, arguments.top, arguments.format, arguments.batch_size)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+    text, unreadable = main(arguments.paths, arguments.top, arguments.format, arguments.batch_size)
     if arguments.output:
         write_text(arguments.output, text)
     else:

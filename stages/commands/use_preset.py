@@ -1,7 +1,8 @@
-"""Switch params.yaml to a preset of configs/presets/, keeping its comments.
+"""Switch params.yaml to a preset, keeping its comments.
 
-A preset is the preset `default` with values of its own, so nothing of the preset before it is left.
-It may name a data file, which is brought in with `dvc import-url` unless it is there already.
+Presets are in configs/presets/. Each is the preset `default` with values of its own, so nothing of the
+preset before it is left. It may name a data file, which is brought in with `dvc import-url` unless it is
+there already.
 
     python -m stages use_preset                      list the presets
     python -m stages use_preset fruit30-resnet18     the MMPretrain tutorial's own case
@@ -101,7 +102,4 @@ if __name__ == "__main__":
     if arguments.name is None:
         print("\n".join(preset_names(Layout().presets)))
     else:
-        try:
-            main(arguments.name, arguments.url)
-        except (ValueError, subprocess.CalledProcessError) as error:
-            sys.exit(f"error: {error}")
+        main(arguments.name, arguments.url)
