@@ -8,7 +8,6 @@ Writes  metrics/cam_report/     index.html and its pictures
 """
 
 import hashlib
-import os
 import shutil
 import sys
 from difflib import get_close_matches
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from stages.core.explaining.cam import grayscale_cams, overlay
 from stages.core.explaining.layers import last_spatial_layer
-from stages.core.files import write_text
+from stages.core.files import replace_folder, write_text
 from stages.core.images.archives import ensure_images
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import as_shown, load_images
@@ -81,9 +80,7 @@ def main(root: Path = Path()) -> None:
     mistakes = sum(not row.correct for row in predictions)
     write_text(folder / "index.html", report_page(reported, layers, len(predictions), mistakes))
 
-    shutil.rmtree(layout.cam_report, ignore_errors=True)
-    layout.cam_report.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(folder, layout.cam_report)
+    replace_folder(folder, layout.cam_report)
     print(
         f"{len(chosen)} pictures, {', '.join(cam.methods)} at {', '.join(layers)} -> "
         f"{layout.relative(layout.cam_report)}/index.html"

@@ -8,12 +8,11 @@ Writes  data/weights/pretrained.pth     the tensors alone, under MMPretrain's na
     python -m stages.fetch_weights
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
 
-from stages.core.files import write_text
+from stages.core.files import write_json, write_text
 from stages.core.layout import Layout
 from stages.core.networks.checkpoint import write_checkpoint
 from stages.core.params import load_params
@@ -42,9 +41,7 @@ def main(root: Path = Path()) -> None:
         }
         write_checkpoint(folder / layout.pretrained.name, tensors, meta={})
         write_text(folder / layout.pretrained_config.name, config.pretty_text + "\n")
-        write_text(
-            folder / layout.weights_source.name, json.dumps(source, indent=2, sort_keys=True) + "\n"
-        )
+        write_json(folder / layout.weights_source.name, source)
 
         layout.pretrained.parent.mkdir(parents=True, exist_ok=True)
         for output in (layout.pretrained, layout.pretrained_config, layout.weights_source):

@@ -7,7 +7,6 @@ Writes  data/sample/<class>/*.jpg          drawn pictures of fruit
     python -m stages.make_sample
 """
 
-import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from stages.core.drawing.fruits import KINDS
 from stages.core.drawing.scene import draw, encode
+from stages.core.files import replace_folder
 from stages.core.layout import Layout
 from stages.core.params import load_params
 
@@ -39,9 +39,7 @@ def main(root: Path = Path()) -> None:
         quiet = not sys.stderr.isatty()
         total = sum(tqdm(sizes, "drawing", len(jobs), unit="image", disable=quiet))
     for made, output in ((pictures, layout.sample), (masks, layout.sample_masks)):
-        shutil.rmtree(output, ignore_errors=True)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(made, output)
+        replace_folder(made, output)
     folder.rmdir()
     print(
         f"{len(jobs)} pictures of {len(KINDS) if jobs else 0} kinds, {total / 1e6:.1f} MB "

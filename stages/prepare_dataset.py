@@ -9,7 +9,6 @@ Writes  data/dataset/classes.txt                  a class a line; the line is th
     python -m stages.prepare_dataset
 """
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -29,7 +28,7 @@ from stages.core.dataset.findings import (
 )
 from stages.core.dataset.sources import SPLITS, FoundImage, check_learnable, find_images
 from stages.core.dataset.splits import assign_splits
-from stages.core.files import write_text
+from stages.core.files import write_json
 from stages.core.images.lists import ListedImage, write_classes, write_list
 from stages.core.layout import Layout
 from stages.core.params import load_params
@@ -64,7 +63,7 @@ def main(root: Path = Path()) -> None:
     write_list(layout.val_list, [listed[i] for i in splits["val"]])
     write_list(layout.test_list, [listed[i] for i in splits["test"]])
     counts = count(images, [checked[index] for index in kept], splits, findings)
-    write_text(layout.dataset_counts, json.dumps(counts, indent=2, sort_keys=True) + "\n")
+    write_json(layout.dataset_counts, counts)
 
     if counts["excluded"]:
         print(f"left out, as dataset.on_error is exclude:\n{summary(root, findings)}")

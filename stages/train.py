@@ -10,8 +10,6 @@ Killed or interrupted, it resumes after the last complete epoch when it is start
     python -m stages.train
 """
 
-import csv
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from stages.core.files import write_text, write_whole
+from stages.core.files import write_csv, write_json, write_whole
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.layout import Layout
@@ -96,9 +94,10 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
         # publish the best epoch
         best = best_row(history)
         write_whole(layout.checkpoint, state.best.read_bytes())
-        write_history(layout.history, history)
         summary = {"best_epoch": best["epoch"]} | {key: best[key] for key in ("val_loss", "val_top1")}
-        write_text(layout.training_metrics, json.dumps(summary, indent=2) + "\n")
+        write_json(layout.training_metrics, summary)
+        columns = list(history[0])
+        write_csv(layout.history, columns, [[row[name] for name in columns] for row in history])
         if by_dvc:
             state.published.touch()  # and stays, as DVC can be killed before it records the result
         else:
@@ -156,14 +155,6 @@ def only_training(root: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def write_history(path: Path, rows: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Check that what Git holds belongs together: parameters, code, data pointers, dvc.lock and metrics.
+"""Check that dvc.lock matches the code, data and metrics.
 
     python -m stages check
 
-Needs neither the data nor torch, and runs nothing: it proves that nothing is stale. That the code gives
-what dvc.lock says, `python -m stages verify` proves. Exit code 1 when there is a problem.
+It checks that what Git holds belongs together: parameters, code, data pointers, dvc.lock and metrics. It
+needs neither the data nor torch, and runs nothing: it proves that nothing is stale. `python -m stages
+verify` proves that the code produces what dvc.lock says. Exit code 1 when there is a problem.
 """
 
 import argparse

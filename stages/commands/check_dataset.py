@@ -1,9 +1,10 @@
-"""Check a folder or archive of pictures as prepare-dataset does, without a pipeline, and report.
+"""Check a folder or archive of images, without a pipeline.
 
     python -m stages check_dataset photos/
     python -m stages check_dataset photos.zip --list labels.csv
 
-Exit code 1 when pictures cannot be used, or when the folder cannot be learnt from.
+The checks are those of prepare-dataset. Exit code 1 when images cannot be used, or when the classes
+cannot be learned.
 """
 
 import argparse
@@ -17,8 +18,9 @@ from tqdm import tqdm
 
 from stages.core.dataset.checks import CheckedImage, check_images
 from stages.core.dataset.findings import SMALL_CLASS, examine, summary, usable
-from stages.core.dataset.sources import FoundImage, check_learnable, find_images, first_ten
+from stages.core.dataset.sources import FoundImage, check_learnable, find_images
 from stages.core.dataset.splits import assign_splits
+from stages.core.files import first_ten
 from stages.core.images.archives import is_archive, unpacked_folder
 from stages.core.layout import Layout
 from stages.core.params import DatasetParams, load_params
@@ -108,14 +110,11 @@ if __name__ == "__main__":
     parser.add_argument("--near-duplicates", type=int, default=3, help="differing bits of 64; 0 is off")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     arguments = parser.parse_args()
-    try:
-        asked = defaults().replace(
-            path=arguments.path,
-            list=arguments.list,
-            class_level=arguments.class_level,
-            group_by=arguments.group_by,
-            near_duplicates=arguments.near_duplicates,
-        )
-        sys.exit(0 if main(asked, arguments.workers) else 1)
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+    asked = defaults().replace(
+        path=arguments.path,
+        list=arguments.list,
+        class_level=arguments.class_level,
+        group_by=arguments.group_by,
+        near_duplicates=arguments.near_duplicates,
+    )
+    sys.exit(0 if main(asked, arguments.workers) else 1)

@@ -1,10 +1,11 @@
-"""Compare the work tree with a Git revision: metrics, parameters and data, as Markdown.
+"""Compare metrics, parameters and data with a revision.
 
     python -m stages compare main
     python -m stages compare main --max-drop top1=0.5 --max-rise loss=0.1    as a gate
 
-The differences are DVC's own (`dvc metrics diff`, `dvc params diff`, `dvc diff`). Data is compared by
-what dvc.lock and the .dvc files that Git knows say of it, so it need not be there.
+The report is Markdown. The differences are DVC's own (`dvc metrics diff`, `dvc params diff`, `dvc
+diff`). Data is compared by what dvc.lock and the .dvc files that Git knows say of it, so it need not be
+there.
 
 Exit code 1 when a metric became worse by more than is allowed (top1 and top5 are percent, so their
 drop is in percent points), is gone, or is no number. Where dataset.path changed, the scores are of other
@@ -170,11 +171,8 @@ if __name__ == "__main__":
         )
     parser.add_argument("--curves", action="store_true", help="add the learning curves, for GitHub")
     arguments = parser.parse_args()
-    try:
-        asked = [read_bound("--max-drop", text) for text in arguments.max_drop]
-        asked += [read_bound("--max-rise", text) for text in arguments.max_rise]
-        sentences = main(arguments.base, asked, arguments.curves)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    asked = [read_bound("--max-drop", text) for text in arguments.max_drop]
+    asked += [read_bound("--max-rise", text) for text in arguments.max_rise]
+    sentences = main(arguments.base, asked, arguments.curves)
     if sentences:
         sys.exit("\n".join(sentences))

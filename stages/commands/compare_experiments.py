@@ -1,4 +1,4 @@
-"""Rank the experiments since the last commit by val top-1, as a table and as a plot.
+"""Rank the experiments since the last commit by val top-1.
 
 Reads   what `dvc exp show` lists, and dvc.lock of each experiment
 Writes  dvc_plots/experiments.png     parallel coordinates: the parameters that differ, and val top-1
@@ -8,6 +8,7 @@ Writes  dvc_plots/experiments.png     parallel coordinates: the parameters that 
 Rows are sorted by val top-1. Choosing by test would make the test score optimistic.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -127,11 +128,7 @@ def scale(values: list) -> tuple[list[float], dict[float, str]]:
 
 
 if __name__ == "__main__":
-    try:
-        experiments = main()
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except subprocess.CalledProcessError as error:  # dvc has said why
-        sys.exit(error.returncode)
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    experiments = main()
     print(experiments.to_string(index_names=False))
     print(f"-> {Layout().experiments}")

@@ -2,9 +2,10 @@
 
     python -m stages draw_dag
 
-The chart is what `dvc dag --mermaid` prints; it stands between two markers, and GitHub draws it.
+The chart is what `dvc dag --mermaid` prints; it is between two markers, and GitHub draws it.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,5 @@ def dag(root: Path) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, subprocess.CalledProcessError) as error:
-        sys.exit(f"error: {error}")
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    main()

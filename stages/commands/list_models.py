@@ -1,7 +1,10 @@
-"""List the pretrained models that can be fine-tuned as classifiers: names for weights.model.
+"""List the pretrained models that can be fine-tuned.
 
 A pattern is part of a name, or a glob. The numbers come from MMPretrain's model index: parameters in
 millions, multiply-adds in billions, ImageNet-1k accuracy in percent. Nothing is downloaded.
+The names are values of weights.model. Patterns are parts of a name, or globs. Numbers are what
+MMPretrain's model index says (parameters in millions, multiply-adds in billions, ImageNet-1k accuracy in
+percent); nothing is downloaded.
 
     python -m stages list_models                    all, which takes some seconds
     python -m stages list_models resnet18 'vit-*'
@@ -11,7 +14,6 @@ millions, multiply-adds in billions, ImageNet-1k accuracy in percent. Nothing is
 import argparse
 import json
 import signal
-import sys
 
 from tabulate import tabulate
 
@@ -55,7 +57,4 @@ if __name__ == "__main__":
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="part of a name, or a glob")
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
     arguments = parser.parse_args()
-    try:
-        main(arguments.patterns, arguments.json)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    main(arguments.patterns, arguments.json)

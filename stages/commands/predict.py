@@ -1,4 +1,4 @@
-"""Class names and scores for pictures: files or folders in, a table, CSV or JSON out.
+"""Print the classes and scores of images, or of a folder.
 
     python -m stages predict photo.jpg
     python -m stages predict photos/ --format csv --output predictions.csv
@@ -7,8 +7,6 @@ Exit code 1 when a file could not be read; the others are still predicted.
 """
 
 import argparse
-import csv
-import io
 import json
 import signal
 import sys
@@ -20,14 +18,14 @@ from torch import nn
 from tqdm import tqdm
 
 from stages.core.dataset.sources import files_below
-from stages.core.files import write_text
+from stages.core.files import csv_text, write_text
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import load_images
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.placement import open_config
 from stages.core.params import load_params
-from stages.core.scoring.predictions import Prediction
+from stages.core.scoring.predictions import Prediction, ranked_cells, ranked_columns
 
 
 def main(
@@ -101,14 +99,9 @@ def as_table(predictions: list[Prediction]) -> str:
 
 
 def as_csv(predictions: list[Prediction]) -> str:
-    buffer = io.StringIO()
-    write = csv.writer(buffer, lineterminator="\n").writerow
     top = len(predictions[0].classes) if predictions else 0
-    write(["path", *(f"{column}_{k}" for k in range(1, top + 1) for column in ("class", "score"))])
-    for row in predictions:
-        pairs = zip(row.classes, row.scores, strict=True)
-        write([row.path, *(cell for name, score in pairs for cell in (name, f"{score:.6f}"))])
-    return buffer.getvalue()
+    rows = [[row.path, *ranked_cells(row)] for row in predictions]
+    return csv_text(["path", *ranked_columns(top)], rows)
 
 
 def as_json(predictions: list[Prediction]) -> str:
@@ -138,10 +131,7 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, help="a file to write instead of the terminal")
     parser.add_argument("--batch-size", type=int, default=32)
     arguments = parser.parse_args()
-    try:
-        text, unreadable = main(arguments.paths, arguments.top, arguments.format, arguments.batch_size)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+    text, unreadable = main(arguments.paths, arguments.top, arguments.format, arguments.batch_size)
     if arguments.output:
         write_text(arguments.output, text)
     else:

@@ -1,7 +1,8 @@
-"""Push every run of this clone to a DVC remote, committed or not.
+"""Push every run of this clone to a DVC remote.
 
-`dvc repro --pull` then restores any of them in another clone. `dvc push --run-cache` is not enough: DVC
-3.67 sends the list of all runs, but files of the current one only, and none of those that are in Git.
+Runs that are not committed are pushed, too. `dvc repro --pull` restores any of them in another clone.
+`dvc push --run-cache` is not enough: DVC 3.67 sends the list of all runs, but files of the current one
+only, and none of those that are in Git.
 
     python -m stages push_runs
     python -m stages push_runs --remote s3
@@ -43,10 +44,5 @@ def listed(repo: Repo) -> list[tuple[str, str]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--remote", help="the name of a DVC remote; default: core.remote of its config")
-    try:
-        runs, files = main(parser.parse_args().remote)
-    except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)
-    except RuntimeError as error:
-        sys.exit(f"error: {error}")
+    runs, files = main(parser.parse_args().remote)
     print(f"{runs} stage runs are shared; {files} more files sent")

@@ -1,7 +1,8 @@
-"""Switch params.yaml to a preset of configs/presets/, keeping its comments.
+"""Switch params.yaml to a preset, keeping its comments.
 
-A preset is the preset `default` with values of its own, so nothing of the preset before it is left.
-It may name a data file, which is brought in with `dvc import-url` unless it is there already.
+Presets are in configs/presets/. Each is the preset `default` with values of its own, so nothing of the
+preset before it is left. It may name a data file, which is brought in with `dvc import-url` unless it is
+there already.
 
     python -m stages use_preset                      list the presets
     python -m stages use_preset fruit30-resnet18     the MMPretrain tutorial's own case
@@ -9,7 +10,6 @@ It may name a data file, which is brought in with `dvc import-url` unless it is 
 
 import argparse
 import io
-import os
 import subprocess
 import sys
 from difflib import get_close_matches
@@ -18,8 +18,9 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from stages.core.files import write_text
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params import check_params
 
 
 def main(name: str, url: str | None = None, root: Path = Path()) -> None:
@@ -35,14 +36,8 @@ def main(name: str, url: str | None = None, root: Path = Path()) -> None:
         (root / data["path"]).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", *command], cwd=root, check=True)
 
-    partial = layout.params.with_suffix(".yaml.part")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    try:
-        load_params(partial)
-    except ValueError:
-        partial.unlink()
-        raise
-    os.replace(partial, layout.params)
+    check_params(text, layout.params)
+    write_text(layout.params, text)
     print(f"params.yaml now holds {name}. `git diff params.yaml` shows it; `dvc repro` runs it.")
 
 
@@ -107,7 +102,4 @@ if __name__ == "__main__":
     if arguments.name is None:
         print("\n".join(preset_names(Layout().presets)))
     else:
-        try:
-            main(arguments.name, arguments.url)
-        except (ValueError, subprocess.CalledProcessError) as error:
-            sys.exit(f"error: {error}")
+        main(arguments.name, arguments.url)

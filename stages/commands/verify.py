@@ -1,13 +1,13 @@
-"""Run the pipeline again from nothing, in a temporary clone, and compare every output with dvc.lock.
+"""Rerun the pipeline and compare its output with dvc.lock.
 
     python -m stages verify                what is at HEAD
     python -m stages verify --twice        two reruns against each other, too
     python -m stages verify --tolerance top1=1.0,loss=0.05,tensors=0.01
 
-Any x86-64 CPU with AVX2 gives the same bytes while train.cpu_kernels is avx2. On a GPU, with other
-kernels or in several processes, train and what follows may differ from dvc.lock: that is reported, and
-fails only with --strict, or beyond a tolerance. Exit code 1 when the proof fails; the project itself is
-not touched.
+The rerun starts from nothing, in a temporary clone. Any x86-64 CPU with AVX2 gives the same bytes while
+train.cpu_kernels is avx2. On a GPU, with other kernels or in several processes, train and what follows
+may differ from dvc.lock: that is reported, and fails only with --strict, or beyond a tolerance. Exit
+code 1 when the proof fails; the project itself is not touched.
 """
 
 import argparse
@@ -15,8 +15,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from dvc.exceptions import DvcException
 
 from stages.core.machine.kernels import is_x86
 from stages.core.params import Params, load_params
@@ -203,10 +201,5 @@ if __name__ == "__main__":
         help="how far metrics, columns of tables and tensors may lie apart in train and what follows",
     )
     arguments = parser.parse_args()
-    try:
-        tolerances = None if arguments.tolerance is None else parse_tolerances(arguments.tolerance)
-        sys.exit(0 if main(Path(), arguments.twice, arguments.strict, tolerances) else 1)
-    except (ValueError, FileNotFoundError, RuntimeError, DvcException) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    tolerances = None if arguments.tolerance is None else parse_tolerances(arguments.tolerance)
+    sys.exit(0 if main(Path(), arguments.twice, arguments.strict, tolerances) else 1)

@@ -263,11 +263,17 @@ def load_params(path: Path) -> Params:
     """Read and check params.yaml. Raises ValueError with a sentence for every mistake, one a line."""
     try:
         text = path.read_text(encoding="utf-8")
-        content = YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} does not exist. Run from the project's folder, or restore it with git."
         ) from None
+    return check_params(text, path)
+
+
+def check_params(text: str, path: Path) -> Params:
+    """The same for the text of params.yaml; `path` is named in the mistakes."""
+    try:
+        content = YAML(typ="safe").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1
         raise ValueError(f"{path} line {line} is not valid YAML: {error.problem}.") from None

@@ -1,13 +1,20 @@
-"""A foreseen error ends a stage with its sentence, any other with its traceback."""
+"""A foreseen error ends a stage or a command with its message, a defect with its traceback."""
 
+import errno
+import os
 import re
+import signal
+import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from conftest import PARAMS, REPO
-from real_dvc import python
+from dvc.repo import Repo
+from real_dvc import environment, python
 
 from stages.core.errors import print_error
+from stages.core.files import write_text
 from stages.core.params import load_params
 
 
@@ -16,29 +23,126 @@ def shown(capsys, error: BaseException) -> str:
     return capsys.readouterr().err
 
 
-def test_an_error_this_package_raises_is_its_sentence(tmp_path, capsys):
-    with pytest.raises(FileNotFoundError) as raised:
-        load_params(tmp_path / "params.yaml")
-    lines = shown(capsys, raised.value).splitlines()
+def exit_code(error: BaseException) -> int:
+    with pytest.raises(SystemExit) as ended:
+        print_error(type(error), error, error.__traceback__)
+    return ended.value.code
+
+
+def raised(action: Callable) -> BaseException:
+    """The error that an action ends with, and its traceback."""
+    try:
+        action()
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_an_error_this_package_raises_is_its_message(tmp_path, capsys):
+    lines = shown(capsys, raised(lambda: load_params(tmp_path / "params.yaml"))).splitlines()
     assert lines[0].startswith("error: ") and "params.yaml" in lines[0]
     assert not any(line.startswith(("Traceback", "  File")) for line in lines)
 
 
 def test_an_error_of_a_library_keeps_its_traceback_though_a_stage_called_it(tmp_path, capsys):
-    (tmp_path / "params.yaml").mkdir()
-    with pytest.raises(IsADirectoryError) as raised:
-        load_params(tmp_path / "params.yaml")
-    assert "Traceback (most recent call last)" in shown(capsys, raised.value)
+    (tmp_path / "params.yaml").write_bytes(b"\xff")
+    error = raised(lambda: load_params(tmp_path / "params.yaml"))
+    assert isinstance(error, UnicodeDecodeError)
+    assert "Traceback (most recent call last)" in shown(capsys, error)
 
 
 def test_a_defect_keeps_its_traceback(capsys):
-    with pytest.raises(AttributeError) as raised:
-        load_params(None)
-    assert "Traceback (most recent call last)" in shown(capsys, raised.value)
+    error = raised(lambda: load_params(None))
+    assert isinstance(error, AttributeError)
+    assert "Traceback (most recent call last)" in shown(capsys, error)
 
 
-def test_ctrl_c_says_how_to_go_on(capsys):
-    assert shown(capsys, KeyboardInterrupt()) == "\ninterrupted: `dvc repro` resumes from here\n"
+def test_a_file_that_could_not_be_written_is_one_line_without_an_errno(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    said = shown(capsys, raised(lambda: write_text(tmp_path / "file/a.txt", "text")))
+    assert said.startswith(f"error: {tmp_path}/file/a.txt could not be written (")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "todo"),
+    [
+        (errno.ENOSPC, "Make room"),
+        (errno.EACCES, "Change its permissions"),
+        (errno.EROFS, "Run it on a disk that can be written to"),
+    ],
+)
+def test_an_error_of_the_system_names_the_file_the_cause_and_what_to_do(capsys, number, todo):
+    said = shown(capsys, error_of_the_system(number))
+    assert said.startswith(f"error: data/weights.pth: {os.strerror(number)}. {todo}")
+    assert said.count("\n") == 1
+
+
+def error_of_the_system(number: int) -> BaseException:
+    def fail():
+        raise OSError(number, os.strerror(number), "data/weights.pth")
+
+    return raised(fail)
+
+
+def test_a_missing_file_that_a_library_opens_is_one_line(tmp_path, capsys):
+    said = shown(capsys, raised((tmp_path / "gone.txt").read_text))
+    assert said.startswith(f"error: {tmp_path}/gone.txt: No such file") and "`dvc pull`" in said
+    assert said.count("\n") == 1
+
+
+def test_an_error_of_dvc_is_one_line_with_its_causes(tmp_path, capsys):
+    (tmp_path / "dvc.yaml").write_text("stages: [")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    said = shown(capsys, raised(lambda: Repo(str(tmp_path)).index.stages))
+    assert said.startswith("error: ") and "dvc.yaml" in said and said.count("\n") == 1
+
+
+def test_a_child_that_has_spoken_ends_the_command_with_its_own_code(capsys):
+    child = [sys.executable, "-c", "raise SystemExit(37)"]
+    assert exit_code(raised(lambda: subprocess.run(child, check=True))) == 37
+    killed = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    assert exit_code(raised(lambda: subprocess.run(killed, check=True))) == 137
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_child_said_where_nobody_saw_it_is_printed(tmp_path, capsys):
+    command = ["git", "-C", str(tmp_path), "cat-file", "-p", "gone"]
+    error = raised(lambda: subprocess.run(command, check=True, capture_output=True))
+    assert shown(capsys, error).startswith(f"error: `{' '.join(command)}` failed: fatal: ")
+
+
+def test_ctrl_c_says_that_dvc_repro_resumes(capsys, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "train")
+    assert exit_code(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "\ninterrupted: `dvc repro` resumes with this stage\n"
+
+
+@pytest.mark.parametrize("way", [["stages.use_preset"], ["stages", "use_preset"]])
+def test_ctrl_c_ends_a_command_with_130_and_one_line(tmp_path, way):
+    """It comes while the command reads a preset, which is a pipe that nobody writes to."""
+    preset = tmp_path / "configs/presets/default.yaml"
+    preset.parent.mkdir(parents=True)
+    os.mkfifo(preset)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *way, "default"],
+        cwd=tmp_path,
+        env=environment(tmp_path) | {"PYTHONPATH": str(REPO)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with preset.open("w"):  # opens once the command reads
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and said == "\ninterrupted\n"
+
+
+@pytest.mark.parametrize("way", [["stages.use_preset"], ["stages", "use_preset"]])
+def test_an_error_of_a_command_is_one_line_however_it_is_started(way):
+    said = python(REPO, "-m", *way, "fruit30-resnet81", expect=1)
+    assert said.count("\n") == 1 and said.startswith("error: ")
+    assert said.endswith("has no preset 'fruit30-resnet81'. Did you mean fruit30-resnet18?\n")
 
 
 def test_a_stage_with_a_wrong_parameter_prints_one_line_and_fails(tmp_path):
@@ -51,7 +155,7 @@ def test_a_stage_with_a_wrong_parameter_prints_one_line_and_fails(tmp_path):
     )
 
 
-def test_a_python_without_the_environment_is_told_so():
+def test_a_python_without_the_environment_is_one_line_that_says_so():
     outside = "import sys; sys.path = [path for path in sys.path if 'site-packages' not in path]; "
     start = "import runpy; sys.argv = ['-m']; runpy.run_module('stages.train', run_name='__main__')"
     said = python(REPO, "-c", outside + start, expect=1)

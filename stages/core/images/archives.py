@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 import zstandard
 from filelock import FileLock
 
+from stages.core.files import replace_folder, write_json
 from stages.core.layout import Layout
 
 ENCRYPTED, UTF8 = 0x1, 0x800
@@ -97,9 +98,8 @@ def unpack_whole(archive: Path, folder: Path) -> None:
         else:
             unpack_tar(archive, partial)
         marker_of(folder).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-        marker_of(folder).write_text(json.dumps(identity(archive)))
+        replace_folder(partial, folder)
+        write_json(marker_of(folder), identity(archive))
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno not in (None, *NAME_ERRORS):
             raise

@@ -2,7 +2,7 @@
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,9 +10,7 @@ from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from stages.core.files import write_whole
-
-SHOWN = 10
+from stages.core.files import first_ten, write_whole
 
 
 def read_checkpoint(path: Path) -> dict:
@@ -121,7 +119,5 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def listed(what: str, keys: Iterable[str]) -> str:
-    keys = list(keys)
-    names = f" ({', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''})" if keys else ""
-    return f"{len(keys)} {what}{names}"
+def listed(what: str, keys: list[str]) -> str:
+    return f"{len(keys)} {what}" + (f" ({first_ten(keys, str)})" if keys else "")

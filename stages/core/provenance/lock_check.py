@@ -6,7 +6,7 @@ stage, and nothing sees a change behind a dependency that lies inside another st
 """
 
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -24,7 +24,8 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.obj import HashFile
 from dvc_data.hashfile.tree import Tree
 
-SHOWN = 10
+from stages.core.files import first_ten
+
 REPRO, GIT, PUSH = "repro", "git", "push"
 TO_DO = {
     REPRO: "`dvc repro` runs what is stale and brings dvc.lock up to date.",
@@ -215,7 +216,7 @@ def dependency_causes(
             "",
         )
     elif within:
-        names = first_ten(within)
+        names = first_ten(within, str)
         yield f"{path} holds outputs of other stages ({names}): depend on those instead", ""
     elif not dep.is_in_repo:
         yield f"{path} is no path in the project: nothing shows that it is what the stage read", ""
@@ -288,7 +289,7 @@ def file_causes(entry: Output, new: str, modified: str) -> Iterator[tuple[str, s
     elif status == "new":
         yield f"{path} {new} after the stage ran", REPRO
     elif status:
-        names = first_ten(changed_files(entry)) if entry.hash_info.isdir else ""
+        names = first_ten(changed_files(entry), str) if entry.hash_info.isdir else ""
         yield f"{path} {modified}{names and f': {names}'}", REPRO
 
 
@@ -349,7 +350,7 @@ def superfluous(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, str]
         ]
     if names:
         force = f"`dvc repro --force --single-item {name_of(stage)}`"
-        yield f"dvc.lock lists {first_ten(names)}; dvc.yaml does not. Run {force}", ""
+        yield f"dvc.lock lists {first_ten(names, str)}; dvc.yaml does not. Run {force}", ""
 
 
 # --- Git and the remotes ------------------------------------------------------------------------------
@@ -385,7 +386,7 @@ def not_in_git(repo: Repo, stages: list[Stage], made_by: dict[str, Output]) -> I
             continue
         if kind := kind_of(state, named=path in (".dvcignore", ".dvc/config")):
             found.setdefault(kind, []).append(path)
-    yield from (Problem("Git", f"{kind}: {first_ten(names)}", GIT) for kind, names in found.items())
+    yield from (Problem("Git", f"{kind}: {first_ten(names, str)}", GIT) for kind, names in found.items())
 
 
 def kind_of(state: str, named: bool) -> str:
@@ -419,7 +420,7 @@ def not_in_remote(repo: Repo) -> tuple[str, list[Problem]]:
         return "", [Problem("remote", f"{names} could not be asked for the data: {said(error)}")]
     missing = sorted(status["not_in_remote"])
     problems = (
-        [Problem("remote", f"{names} does not have {first_ten(missing)}", PUSH)] if missing else []
+        [Problem("remote", f"{names} does not have {first_ten(missing, str)}", PUSH)] if missing else []
     )
     return f"{names} has the data", problems
 
@@ -474,8 +475,3 @@ def shown(repo: Repo, path: str) -> str:
 
 def short(entry: Output) -> str:
     return entry.hash_info.value[:8]
-
-
-def first_ten(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -4,6 +4,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.core.files import write_csv
+
 TOP = 5
 """How many classes a row keeps, best first."""
 
@@ -52,15 +54,21 @@ class Prediction:
 def write_predictions(path: Path, predictions: list[Prediction]) -> None:
     """Columns: path, label, prediction, correct, then class_k and score_k from 1 on, best first."""
     top = max((len(prediction.classes) for prediction in predictions), default=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        write = csv.writer(file, lineterminator="\n").writerow
-        ranks = [f"{column}_{k}" for k in range(1, top + 1) for column in ("class", "score")]
-        write(["path", "label", "prediction", "correct", *ranks])
-        for row in predictions:
-            pairs = zip(row.classes, row.scores, strict=True)
-            ranked = [cell for name, score in pairs for cell in (name, f"{score:.6f}")]
-            write([row.path, row.label, row.prediction, int(row.correct), *ranked])
+    header = ["path", "label", "prediction", "correct", *ranked_columns(top)]
+    rows = [
+        [row.path, row.label, row.prediction, int(row.correct), *ranked_cells(row)]
+        for row in predictions
+    ]
+    write_csv(path, header, rows)
+
+
+def ranked_columns(top: int) -> list[str]:
+    return [f"{column}_{k}" for k in range(1, top + 1) for column in ("class", "score")]
+
+
+def ranked_cells(row: Prediction) -> list[str]:
+    pairs = zip(row.classes, row.scores, strict=True)
+    return [cell for name, score in pairs for cell in (name, f"{score:.6f}")]
 
 
 def read_predictions(path: Path) -> list[Prediction]:
