@@ -1,10 +1,8 @@
 """List the pretrained models that can be fine-tuned.
 
-A pattern is part of a name, or a glob. The numbers come from MMPretrain's model index: parameters in
-millions, multiply-adds in billions, ImageNet-1k accuracy in percent. Nothing is downloaded.
-The names are values of weights.model. Patterns are parts of a name, or globs. Numbers are what
-MMPretrain's model index says (parameters in millions, multiply-adds in billions, ImageNet-1k accuracy in
-percent); nothing is downloaded.
+The names are values of weights.model. A pattern is part of a name, or a glob. The numbers come from
+MMPretrain's model index: parameters in millions, multiply-adds in billions, ImageNet-1k accuracy in
+percent. Nothing is downloaded.
 
     python -m stages list_models                    all, which takes some seconds
     python -m stages list_models resnet18 'vit-*'

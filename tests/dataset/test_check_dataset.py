@@ -2,14 +2,14 @@
 
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import REPO, class_folders, write_params
 from real_dvc import python
 
 from stages.commands.check_dataset import report
-from stages.core.dataset.checks import check_image
-from stages.core.dataset.sources import FoundImage
+from stages.core.dataset.sources import DatasetImage
 
 
 def check(folder, *arguments, expect=0):
@@ -24,14 +24,14 @@ def photos(tmp_path):
     return class_folders(tmp_path / "photos", {"apple": 25, "pear": 3})
 
 
-def test_a_good_folder_is_described_and_left_as_it_is(photos):
+def test_a_good_folder_is_described_and_not_changed(photos):
     before = sorted(photos.rglob("*"))
     output = check(photos, "--near-duplicates", "0")
-    assert "28 pictures in 2 classes" in output
+    assert "28 images in 2 classes" in output
     assert "largest class 'apple': 25; smallest 'pear': 3" in output
-    assert "1 classes have fewer than 20 pictures: 'pear'" in output
-    assert "short side: 30 to 30 pixels" in output and "28 pictures have a side below 64" in output
-    assert output.rstrip().endswith("all pictures can be used")
+    assert "1 classes have fewer than 20 images: 'pear'" in output
+    assert "short side: 30 to 30 pixels" in output and "28 images have a side below 64" in output
+    assert output.rstrip().endswith("all images can be used")
     assert sorted(photos.rglob("*")) == before
 
 
@@ -40,24 +40,24 @@ def test_what_cannot_be_used_is_named_and_the_exit_code_says_so(photos):
     shutil.copy(photos / "apple/000.png", photos / "pear/conflict.png")
     shutil.copy(photos / "apple/001.png", photos / "apple/copy.png")
     output = check(photos, "--near-duplicates", "0", expect=1)
-    assert "apple/notes.txt: is not a picture" in output
-    assert "pear/conflict.png: the same picture is in the classes 'apple', 'pear'" in output
-    assert "apple/copy.png: the same picture as apple/001.png" in output
-    assert "3 of 31 pictures cannot be used" in output
+    assert "apple/notes.txt: is not an image" in output
+    assert "pear/conflict.png: the same image is in the classes 'apple', 'pear'" in output
+    assert "apple/copy.png: the same image as apple/001.png" in output
+    assert "3 of 31 images cannot be used" in output
 
 
-def test_archives_and_folders_that_cannot_be_learnt_from(photos, tmp_path):
+def test_an_archive_is_checked_and_a_missing_folder_is_an_error(photos, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for file in photos.rglob("*.png"):
             archive.write(file, file.relative_to(tmp_path))
-    assert "28 pictures in 2 classes" in check(tmp_path / "a.zip", "--near-duplicates", "0")
+    assert "28 images in 2 classes" in check(tmp_path / "a.zip", "--near-duplicates", "0")
     assert "error: " in check(tmp_path / "gone", expect=1)
 
 
 def test_a_class_too_small_to_split_is_named_after_the_report(tmp_path):
     class_folders(tmp_path / "photos", {"apple": 25, "Apple": 2})
     output = check(tmp_path / "photos", "--near-duplicates", "0", expect=1)
-    assert "27 pictures in 2 classes" in output
+    assert "27 images in 2 classes" in output
     assert "2 class names differ only in upper and lower case: 'Apple', 'apple'" in output
     assert output.rstrip().splitlines()[-1].startswith("error: 1 classes are too small: 'Apple'")
 
@@ -74,12 +74,11 @@ def test_a_wrong_option_is_named(photos):
 def test_official_splits_and_groups_are_checked_as_the_stage_does(tmp_path):
     for start, split in ((0, "train"), (100, "val")):
         class_folders(tmp_path / "photos" / split, {"apple": 5, "pear": 5}, start)
-    assert "all pictures can be used" in check(tmp_path / "photos", "--near-duplicates", "0")
+    assert "all images can be used" in check(tmp_path / "photos", "--near-duplicates", "0")
     output = check(tmp_path / "photos", "--group-by", r"(\w+/\d+)\.png", expect=1)
-    assert "train/apple/000.png: a picture of its group 'apple/000' is in val" in output
+    assert "train/apple/000.png: an image of its group 'apple/000' is in val" in output
 
 
-def test_the_report_counts_official_splits(tmp_path):
-    files = list(class_folders(tmp_path, {"a": 4}).rglob("*.png"))
-    found = [FoundImage(file, "a", "train" if n else "test") for n, file in enumerate(files)]
-    assert "official splits: 1 test, 3 train" in report(found, [check_image(file) for file in files])
+def test_the_report_counts_official_splits():
+    images = [DatasetImage(Path(f"{n}.png"), "a", "train" if n else "test") for n in range(4)]
+    assert "official splits: 1 test, 3 train" in report(images)

@@ -9,11 +9,11 @@ import pytest
 from conftest import picture
 from PIL import Image
 
-from stages.core.dataset import checks as images
+from stages.core.dataset import checks
 from stages.core.dataset.checks import check_image, check_images
 
 
-def test_a_good_picture_gives_its_size_and_the_hash_of_its_bytes(tmp_path):
+def test_a_good_image_has_its_size_and_the_hash_of_its_bytes(tmp_path):
     path = picture(tmp_path / "a.png", size=(40, 30))
     checked = check_image(path)
     assert (checked.width, checked.height, checked.problem) == (40, 30, "")
@@ -42,9 +42,9 @@ def test_a_truncated_jpeg_is_found(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "is empty"), (b"hello", "is not a picture"), (b"\x89PNG\r\n\x1a\n" + b"0" * 50, "")],
+    [(b"", "is empty"), (b"hello", "is not an image"), (b"\x89PNG\r\n\x1a\n" + b"0" * 50, "")],
 )
-def test_what_is_not_a_picture_says_so(tmp_path, content, problem):
+def test_what_is_not_an_image_says_so(tmp_path, content, problem):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     found = check_image(path).problem
@@ -84,7 +84,7 @@ def test_what_was_found_before_an_interruption_is_kept(tmp_path, monkeypatch):
     interrupted = check_images(paths, 0, tmp_path / "cache")
     before = [next(interrupted) for _ in range(3)]
     interrupted.close()
-    monkeypatch.delattr(images, "decode")
+    monkeypatch.delattr(checks, "decode")
     again = check_images(paths, 0, tmp_path / "cache")
     assert [next(again) for _ in range(3)] == before
     with pytest.raises(NameError):  # the fourth is to be decoded
@@ -110,7 +110,9 @@ def test_a_known_file_is_not_opened_again(tmp_path):
     path = aged(picture(tmp_path / "a.png"))
     (before,) = check_images([path], 0, tmp_path / "cache")
     status = path.stat()
-    with path.open("r+b") as file:  # other bytes under the same size, time and inode: what no file does
+    with path.open(
+        "r+b"
+    ) as file:  # other bytes with the same size, time and inode, which no program does
         file.write(b"broken")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert list(check_images([path], 0, tmp_path / "cache")) == [before]
@@ -137,11 +139,11 @@ def test_a_moved_file_is_hashed_and_not_decoded_again(tmp_path, monkeypatch):
     path = aged(picture(tmp_path / "a.png"))
     (before,) = check_images([path], 0, tmp_path / "cache")
     moved = path.rename(tmp_path / "b.png")
-    monkeypatch.delattr(images, "decode")
+    monkeypatch.delattr(checks, "decode")
     assert list(check_images([moved], 0, tmp_path / "cache")) == [before]
 
 
-def test_exact_duplicates_share_their_pixels_and_look_alikes_their_look(tmp_path):
+def test_exact_duplicates_have_equal_pixels_and_near_duplicates_similar_hashes(tmp_path):
     shades = Image.frombytes("L", (6, 5), bytes((n * 83) % 256 for n in range(30))).resize((180, 150))
     files = [tmp_path / f"a.{kind}" for kind in ("png", "bmp", "jpg")]
     for file in files:

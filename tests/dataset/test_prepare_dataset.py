@@ -33,7 +33,7 @@ def listed(root: Path, split: str) -> list[str]:
     return [image.path for image in read_list(root / f"data/dataset/{split}.txt")]
 
 
-def test_class_folders_give_lists_classes_and_counts(project):
+def test_class_folders_produce_lists_classes_and_counts(project):
     class_folders(project / "data/raw", {"pear": 20, "apple": 30})
     counts = prepare(project)
     assert read_classes(project / "data/dataset/classes.txt") == ["apple", "pear"]
@@ -54,7 +54,7 @@ def test_a_bar_shows_on_a_terminal_and_nowhere_else(project):
     command = [sys.executable, "-m", "stages.prepare_dataset"]
     places = dict(cwd=project, env=os.environ | {"PYTHONPATH": str(REPO)}, check=True)
     shown = subprocess.run(command, capture_output=True, text=True, **places)
-    assert shown.stdout.startswith("18 pictures in 2 classes") and shown.stderr == ""
+    assert shown.stdout.startswith("18 images in 2 classes") and shown.stderr == ""
     terminal, its_end = pty.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     subprocess.run(command, stdout=its_end, stderr=its_end, **places)
@@ -131,7 +131,7 @@ def test_an_archive_holds_either_shape_with_or_without_folders_around_it(project
     assert first.startswith(f".work/unpacked/data/set.zip/{wrapper}") and (project / first).is_file()
 
 
-def test_junk_is_nobodys(project):
+def test_files_of_operating_systems_are_ignored(project):
     raw = class_folders(project / "data/raw", {"a": 5, "b": 5})
     for junk in ("__MACOSX/x", ".ipynb_checkpoints/x", "a/.DS_Store", "a/Thumbs.db", "Desktop.ini"):
         (raw / junk).parent.mkdir(exist_ok=True)
@@ -164,7 +164,7 @@ def test_decomposed_and_composed_spellings_are_one_class_name(project):
     assert read_classes(project / "data/dataset/classes.txt") == ["b", "Äpfel"]
 
 
-def test_pictures_deep_in_a_class_folder_are_the_classs(project):
+def test_images_in_subfolders_belong_to_the_class(project):
     class_folders(project / "data/raw", {"a": 4, "b": 4})
     picture(project / "data/raw/a/deep/er/x.png", 77)
     assert prepare(project)["num_images"] == 9
@@ -179,11 +179,11 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
         (lambda raw: class_folders(raw, {"a": 5}), r"has 1 class \(a\); expected 2 or more"),
         (
             lambda raw: (class_folders(raw, {"a": 5, "b": 5}) / "empty").mkdir(),
-            "1 class folders hold no picture: 'empty'",
+            "1 class folders hold no image: 'empty'",
         ),
         (
             lambda raw: picture(class_folders(raw, {"a": 5, "b": 5}) / "loose.png"),
-            "1 pictures lie in no class folder:\n  data/raw/loose.png: lies above the class folders",
+            "1 images lie in no class folder:\n  data/raw/loose.png: lies above the class folders",
         ),
         (
             lambda raw: class_folders(raw, {"a": 5, "b": 2}),
@@ -193,7 +193,7 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
             lambda raw: (
                 class_folders(raw / "train", {"a": 5, "b": 5}) and class_folders(raw / "apple", {"x": 1})
             ),
-            "beside train/ stands 'apple'",
+            "beside train/ is 'apple'",
         ),
         (
             lambda raw: (
@@ -217,14 +217,14 @@ def test_pictures_deep_in_a_class_folder_are_the_classs(project):
             lambda raw: picture(raw / "train/1.png") and picture(raw / "test/2.png"),
             "data/raw/test: found 1 files, such as 2.png; expected a folder for each class",
         ),
-        (lambda raw: (raw / "a/b").mkdir(parents=True), "1 class folders hold no picture: 'b'"),
+        (lambda raw: (raw / "a/b").mkdir(parents=True), "1 class folders hold no image: 'b'"),
         (
             lambda raw: raw.mkdir(parents=True) or (raw / "circle").symlink_to("."),
-            "1 class folders hold no picture: 'circle'",
+            "1 class folders hold no image: 'circle'",
         ),
     ],
 )
-def test_a_folder_that_cannot_be_learnt_from_is_explained(project, make, message):
+def test_a_folder_that_no_model_can_be_trained_on_is_explained(project, make, message):
     make(project / "data/raw")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         prepare(project)
@@ -245,42 +245,42 @@ def test_official_folders_go_by_several_names(project, names):
     assert (counts["num_classes"], counts["test"]) == (2, 10)
 
 
-def test_other_files_beside_the_class_folders_are_listed_and_stop_nothing(project):
-    """As LICENSE.txt and README.md in many a published archive."""
+def test_other_files_beside_the_class_folders_are_reported_and_do_not_stop_the_stage(project):
+    """Like LICENSE.txt and README.md in many published archives."""
     class_folders(project / "data/raw/set", {"a": 5, "b": 5})
     for name in ("README.md", "set/LICENSE.txt"):
         (project / "data/raw" / name).write_text("hello")
     counts = prepare(project)
     assert (counts["num_images"], counts["excluded"], counts["strays"]) == (10, 0, 0)
     findings = (project / "data/dataset/findings.csv").read_text()
-    assert 'data/raw/README.md,no picture,"is not a picture' in findings
-    assert 'data/raw/set/LICENSE.txt,no picture,"is not a picture' in findings
+    assert 'data/raw/README.md,no image,"is not an image' in findings
+    assert 'data/raw/set/LICENSE.txt,no image,"is not an image' in findings
 
 
-def test_a_picture_beside_official_folders_is_not_dropped_in_silence(project):
+def test_an_image_beside_official_folders_is_not_dropped_silently(project):
     for start, split in ((0, "train"), (100, "test")):
         class_folders(project / "data/raw" / split, {"a": 5, "b": 5}, start)
     picture(project / "data/raw/loose.png", 300)
     picture(project / "data/raw/train/loose.png", 301)
-    with pytest.raises(ValueError, match="2 pictures lie in no class folder:\n  data/raw/loose.png"):
+    with pytest.raises(ValueError, match="2 images lie in no class folder:\n  data/raw/loose.png"):
         prepare(project, test_from="test")
     counts = prepare(project, test_from="test", on_error="exclude")
     assert (counts["num_images"], counts["strays"]) == (20, 2)
 
 
-def test_a_class_that_loses_all_its_pictures_is_named(project):
+def test_a_class_that_loses_all_its_images_is_named(project):
     raw = class_folders(project / "data/raw", {"a": 5, "b": 5, "c": 5})
     for file in (raw / "c").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"findings.csv excludes: 1 classes have no picture .* 'c'"):
+    with pytest.raises(ValueError, match=r"findings.csv excludes: 1 classes have no image .* 'c'"):
         prepare(project, on_error="exclude")
 
 
-def test_a_picture_of_val_that_is_also_in_test_is_a_leak(project):
+def test_an_image_of_val_that_is_also_in_test_is_a_leak(project):
     for start, split in ((0, "train"), (100, "val"), (200, "test")):
         class_folders(project / "data/raw" / split, {"a": 5, "b": 5}, start)
     shutil.copy(project / "data/raw/test/a/000.png", project / "data/raw/val/a/leak.png")
-    with pytest.raises(ValueError, match="val/a/leak.png: the same picture is in test"):
+    with pytest.raises(ValueError, match="val/a/leak.png: the same image is in test"):
         prepare(project, val_from="val", test_from="test")
 
 
@@ -292,13 +292,13 @@ def test_a_group_that_spans_official_splits_is_a_leak(project):
             file.rename(file.with_name(f"{split}{number}_.png"))
     picture(raw / "train/a/test3_other.png", 300)
     groups = dict(test_from="test", group_by=r"(\w+\d)_")
-    with pytest.raises(ValueError, match="test3_other.png: a picture of its group 'test3' is in test"):
+    with pytest.raises(ValueError, match="test3_other.png: an image of its group 'test3' is in test"):
         prepare(project, **groups)
     counts = prepare(project, on_error="exclude", **groups)
     assert (counts["num_images"], counts["leaks"]) == (20, 1)
 
 
-def test_counts_tell_sizes_small_classes_and_each_kind_of_finding(project):
+def test_counts_include_sizes_small_classes_and_each_kind_of_finding(project):
     raw = class_folders(project / "data/raw", {"a": 20, "b": 9})
     picture(raw / "a/large.png", 50, size=(300, 200))
     (raw / "b/empty.png").write_bytes(b"")
@@ -317,24 +317,24 @@ def test_a_split_that_the_folder_lacks_is_named(project):
 
 
 def spoil(raw: Path) -> None:
-    """A file that is no picture, a label conflict, and a plain duplicate."""
+    """A file that is not an image, a label conflict, and a plain duplicate."""
     class_folders(raw, {"a": 20, "b": 20})
     (raw / "a/notes.txt").write_text("hello")
     shutil.copy(raw / "a/000.png", raw / "b/conflict.png")
     shutil.copy(raw / "b/001.png", raw / "b/copy.png")
 
 
-def test_pictures_that_cannot_be_used_stop_the_stage_and_are_listed(project):
+def test_images_that_cannot_be_used_stop_the_stage_and_are_listed(project):
     spoil(project / "data/raw")
     with pytest.raises(ValueError) as error:
         prepare(project)
     message = str(error.value)
-    assert "3 of 43 pictures cannot be used" in message
-    assert "1 files cannot be used:\n  data/raw/a/notes.txt: is not a picture" in message
-    assert "data/raw/b/conflict.png: the same picture is in the classes 'a', 'b'" in message
+    assert "3 of 43 images cannot be used" in message
+    assert "1 files cannot be used:\n  data/raw/a/notes.txt: is not an image" in message
+    assert "data/raw/b/conflict.png: the same image is in the classes 'a', 'b'" in message
     assert "copy.png" not in message
     findings = (project / "data/dataset/findings.csv").read_text()
-    assert "data/raw/b/copy.png,duplicate,the same picture as data/raw/b/001.png,0\n" in findings
+    assert "data/raw/b/copy.png,duplicate,the same image as data/raw/b/001.png,0\n" in findings
     assert not (project / "data/dataset/train.txt").exists()
 
 
@@ -344,7 +344,7 @@ def test_on_error_exclude_leaves_them_out_and_says_so(project, capsys):
     assert (counts["num_images"], counts["excluded"], counts["duplicates"]) == (40, 3, 1)
     all_listed = [path for split in ("train", "val", "test") for path in listed(project, split)]
     assert "data/raw/a/000.png" not in all_listed and "data/raw/b/conflict.png" not in all_listed
-    assert "notes.txt: is not a picture" in capsys.readouterr().out
+    assert "notes.txt: is not an image" in capsys.readouterr().out
 
 
 def test_only_the_first_ten_are_shown(project):
@@ -358,12 +358,12 @@ def test_only_the_first_ten_are_shown(project):
     assert "10.txt" not in str(error.value)
 
 
-def test_a_training_picture_that_is_also_in_test_is_a_leak(project):
+def test_a_training_image_that_is_also_in_test_is_a_leak(project):
     raw = project / "data/raw"
     class_folders(raw / "train", {"a": 5, "b": 5})
     class_folders(raw / "test", {"a": 5, "b": 5}, 50)
     shutil.copy(raw / "test/a/000.png", raw / "train/a/leak.png")
-    with pytest.raises(ValueError, match="train/a/leak.png: the same picture is in test"):
+    with pytest.raises(ValueError, match="train/a/leak.png: the same image is in test"):
         prepare(project, test_from="test")
     prepare(project, test_from="test", on_error="exclude")
     assert "data/raw/test/a/000.png" in listed(project, "test")
@@ -387,7 +387,7 @@ def write_list_file(project: Path, text: str, name: str = "labels.csv") -> None:
     (project / "data/raw" / name).write_text(text, encoding="utf-8")
 
 
-def test_a_csv_names_pictures_classes_and_splits(project):
+def test_a_csv_names_images_classes_and_splits(project):
     rows = ["path,label,split,note"]
     for number in range(24):
         name = f"photos/IMG {number}, é.png"
@@ -401,7 +401,7 @@ def test_a_csv_names_pictures_classes_and_splits(project):
 
 
 def test_a_csv_as_spreadsheets_write_it_works(project):
-    """A byte order mark, semicolons, line ends of Windows, spaces, a comma in a column's name."""
+    """A byte order mark, semicolons, Windows line ends, spaces, a comma in a column's name."""
     rows = ["\ufeffPath;Label ;Split;seen, when"]
     for number in range(12):
         picture(project / f"data/raw/{number}.png", number)
@@ -450,10 +450,10 @@ def test_a_list_in_an_archive_works(project):
             "file,class\n1.png,a\n",
             "labels.csv line 1: found 'file,class'; expected the columns path and label",
         ),
-        ("path,label\n1.png,a\ngone.png,b\n", "1 listed pictures are missing: 'gone.png'"),
+        ("path,label\n1.png,a\ngone.png,b\n", "1 listed images are missing: 'gone.png'"),
         ("path,label\n../../x.png,a\n", "line 2: '../../x.png' leads out of data/raw"),
         ("path,label\n/etc/passwd,a\n", "line 2: '/etc/passwd' leads out of data/raw"),
-        ("path,label\n1.png,a\n1.png,b\n", "line 3: '1.png' stands in line 2, too"),
+        ("path,label\n1.png,a\n1.png,b\n", "line 3: '1.png' is also in line 2; expected it once"),
         ("path,label\n1.png,\n", "line 2: path is '1.png', label is ''; expected both"),
         ("path,label,split\n1.png,a,dev\n", "line 2: split is 'dev'; expected train, val or test"),
         (
@@ -461,8 +461,8 @@ def test_a_list_in_an_archive_works(project):
             "1 of 2 rows have no split; expected all or none",
         ),
         ("path,label\nx,y.png,a\n", "line 2: another number of columns"),
-        ("path,label\n", "lists no picture"),
-        ("path,label\n1.png,a\n./1.png,b\n", "line 3: './1.png' stands in line 2, too"),
+        ("path,label\n", "lists no image"),
+        ("path,label\n1.png,a\n./1.png,b\n", "line 3: './1.png' is also in line 2"),
         ("path,label\n.\\1.png,a\n", "are missing: .*with forward slashes"),
     ],
 )
@@ -511,7 +511,7 @@ def test_one_class_name_in_two_places_is_refused(project):
         prepare(project, class_level=2)
 
 
-def test_pictures_of_a_group_stay_in_one_split(project):
+def test_images_of_a_group_stay_in_one_split(project):
     for number in range(120):
         picture(project / f"data/raw/{'ab'[number % 2]}/shelf{number // 4}_{number}.png", number)
     prepare(project, group_by=r"(shelf\d+)_")
@@ -535,13 +535,13 @@ def test_a_column_of_the_list_can_name_the_groups(project):
         assert all(patients.count(patient) == 3 for patient in patients)
 
 
-def test_a_group_rule_that_misses_a_picture_is_an_error(project):
+def test_a_group_rule_that_misses_an_image_is_an_error(project):
     class_folders(project / "data/raw", {"a": 5, "b": 5})
     with pytest.raises(ValueError, match="finds nothing in 'a/000.png'; expected a column"):
         prepare(project, group_by=r"patient(\d+)")
 
 
-# --- duplicates and look-alikes ------------------------------------------------------------------------
+# --- duplicates and near-duplicates ------------------------------------------------------------------------
 
 
 def test_the_same_pixels_in_other_files_are_duplicates(project):
@@ -550,11 +550,11 @@ def test_the_same_pixels_in_other_files_are_duplicates(project):
     counts = prepare(project)
     assert counts["duplicates"] == 1
     findings = (project / "data/dataset/findings.csv").read_text()
-    assert "data/raw/a/copy.bmp,duplicate,the same picture as data/raw/a/000.png,0\n" in findings
+    assert "data/raw/a/copy.bmp,duplicate,the same image as data/raw/a/000.png,0\n" in findings
 
 
 def noise(path: Path, seed: int, change: int = 0) -> None:
-    """A blurred random picture; `change` alters a few pixels of it."""
+    """A blurred random image; `change` alters a few pixels of it."""
     image = Image.frombytes("RGB", (16, 16), random.Random(seed).randbytes(768)).resize((160, 160))
     for number in range(change):
         image.putpixel((number, 5), (255, 0, 0))
@@ -562,39 +562,39 @@ def noise(path: Path, seed: int, change: int = 0) -> None:
     image.save(path)
 
 
-def test_look_alikes_stay_in_one_split_and_are_counted(project):
+def test_near_duplicates_stay_in_one_split_and_are_counted(project):
     for number in range(30):
         for version in range(3):
             noise(project / f"data/raw/{'ab'[number % 2]}/{number}-{version}.png", number, version * 3)
     counts = prepare(project, near_duplicates=4)
-    assert counts["look_alikes"] >= 60 and counts["look_alikes_across_classes"] == 0
+    assert counts["near_duplicates"] >= 60 and counts["near_duplicates_across_classes"] == 0
     split_of = {}
     for split in ("train", "val", "test"):
         for path in listed(project, split):
             number = Path(path).stem.split("-")[0]
             assert split_of.setdefault(number, split) == split
-    assert prepare(project, near_duplicates=0)["look_alikes"] == 0
+    assert prepare(project, near_duplicates=0)["near_duplicates"] == 0
 
 
-def test_look_alikes_across_classes_and_official_splits_are_counted_and_kept(project):
+def test_near_duplicates_across_classes_and_official_splits_are_counted_and_kept(project):
     for number in range(10):
         noise(project / f"data/raw/train/{'ab'[number % 2]}/{number}.png", number)
         noise(project / f"data/raw/test/{'ab'[number % 2]}/{number}.png", 100 + number)
     noise(project / "data/raw/train/b/like.png", 0, 3)  # of class a
     noise(project / "data/raw/test/a/like.png", 2, 3)  # in train
     counts = prepare(project, test_from="test", near_duplicates=4)
-    assert counts["look_alikes"] == 2 and counts["num_images"] == 22
-    assert (counts["look_alikes_across_classes"], counts["look_alikes_across_splits"]) == (1, 1)
+    assert counts["near_duplicates"] == 2 and counts["num_images"] == 22
+    assert (counts["near_duplicates_across_classes"], counts["near_duplicates_across_splits"]) == (1, 1)
     findings = (project / "data/dataset/findings.csv").read_text()
     assert "train/b/like.png" in findings and "of class 'a'" in findings and 'in train",0' in findings
 
 
-def test_of_many_look_alikes_one_is_told_and_those_of_another_class_first(project):
-    """As frames of a film: every one looks like every other."""
+def test_an_image_with_many_near_duplicates_names_one_and_prefers_another_class(project):
+    """Like frames of a film: each is a near-duplicate of all others."""
     for number in range(12):
         noise(project / f"data/raw/a/{number:02d}.png", 0, number)
     noise(project / "data/raw/b/like.png", 0, 13)
     for number in range(20, 30):
         noise(project / f"data/raw/{'ab'[number % 2]}/{number}.png", number)
     counts = prepare(project, near_duplicates=8)
-    assert (counts["look_alikes"], counts["look_alikes_across_classes"]) == (12, 1)
+    assert (counts["near_duplicates"], counts["near_duplicates_across_classes"]) == (12, 1)

@@ -18,14 +18,14 @@ def keys(count: int, salt: str = "") -> list[str]:
 
 
 def split(some: list[str], val: float = 0.2, test: float = 0.2, fold: str = "") -> list[str]:
-    """The splits of the pictures of one class."""
+    """The splits of the images of one class."""
     wanted = {"train"} | ({"val"} if val else set()) | ({"test"} if test else set())
     dataset = DATASET.replace(val_fraction=val or 0.1, test_fraction=test or 0.1, fold=fold)
     split_of = split_by_content({"a": set(some)}, wanted, splitting(dataset, wanted))
     return [split_of[key] for key in some]
 
 
-def test_adding_pictures_moves_none_between_splits():
+def test_adding_images_moves_none_between_splits():
     old, new = keys(1000), keys(100, "new")
     before = dict(zip(old, split(old), strict=True))
     mixed = old + new
@@ -40,20 +40,20 @@ def test_the_fractions_hold_within_chance():
     assert abs(splits.count("test") - 1000) < 120
 
 
-def test_known_pictures_go_where_they_always_went():
-    """A change here would move pictures of every user's data set."""
+def test_known_images_go_where_they_always_went():
+    """A change here would move images between the splits of every user's dataset."""
     second_letters = "".join(name[1] for name in split(keys(20)))
     assert second_letters == "arraerrerererrraearr"  # vAl, tRain, tEst
 
 
 @pytest.mark.parametrize("count", range(3, 12))
 @pytest.mark.parametrize("salt", "abcdef")
-def test_every_wanted_split_gets_a_picture(count, salt):
+def test_every_wanted_split_gets_an_image(count, salt):
     assert set(split(keys(count, salt))) == ALL
 
 
 @pytest.mark.parametrize("fractions", [(0.05, 0.05), (0.45, 0.5), (0.9, 0.05), (0.05, 0.9)])
-def test_every_wanted_split_gets_a_picture_whatever_the_fractions(fractions):
+def test_every_wanted_split_gets_an_image_whatever_the_fractions(fractions):
     for salt in range(50):
         assert set(split(keys(3, str(salt)), *fractions)) == ALL
 
@@ -64,20 +64,20 @@ def test_a_split_that_is_not_wanted_stays_empty():
     assert set(split(keys(50), 0.0, 0.0)) == {"train"}
 
 
-def test_two_pictures_are_too_few_for_three_splits():
+def test_two_images_are_too_few_for_three_splits():
     with pytest.raises(ValueError, match="1 classes are too small: 'a'. Each of test, train, val needs"):
         split(keys(2))
 
 
-def test_folds_test_every_picture_once():
-    pictures = keys(500)
-    folds = [split(pictures, fold=f"{fold}/5") for fold in range(1, 6)]
+def test_folds_test_every_image_once():
+    images = keys(500)
+    folds = [split(images, fold=f"{fold}/5") for fold in range(1, 6)]
     assert all(column.count("test") == 1 for column in zip(*folds, strict=True))
     assert all(abs(fold.count("test") - 100) < 40 and fold.count("val") > 40 for fold in folds)
 
 
 def test_a_key_that_several_classes_share_has_one_split():
-    """A patient with pictures of two diseases."""
+    """A patient with images of two diseases."""
     shared = keys(30, "shared")
     classes = {"a": {*keys(3, "a"), *shared}, "b": {*keys(3, "b"), *shared}, "c": set(shared)}
     split_of = split_by_content(classes, ALL, splitting(DATASET, ALL))

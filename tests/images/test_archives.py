@@ -1,4 +1,4 @@
-"""Archives: what is in them comes out, and nothing else happens."""
+"""Archives are unpacked completely, and write nothing outside their folder."""
 
 import io
 import os
@@ -58,7 +58,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
         (".tar.xz", "w:xz"),
     ],
 )
-def test_every_kind_of_archive_gives_its_files(tmp_path, suffix, mode):
+def test_every_kind_of_archive_is_unpacked(tmp_path, suffix, mode):
     members = {"fruit/train/火龙果/1.jpg": b"one", "fruit/val/a b/é'\",.jpg": b"two"}
     path = tmp_path / f"set{suffix}"
     archive = tarred(path, members, mode) if mode else zipped(path, members)
@@ -66,7 +66,7 @@ def test_every_kind_of_archive_gives_its_files(tmp_path, suffix, mode):
     assert files_in(unpack(tmp_path, archive)) == members
 
 
-def test_a_zstandard_tar_gives_its_files_and_is_checked_like_the_others(tmp_path):
+def test_a_zstandard_tar_is_unpacked_and_checked_like_the_others(tmp_path):
     members = {"fruit/火龙果/1.jpg": b"one" * 1000, "fruit/b/2.jpg": b"two"}
     assert files_in(unpack(tmp_path, zstandard_tarred(tmp_path / "a.tar.zst", members))) == members
     with pytest.raises(ValueError, match="leads out of the archive"):
@@ -158,7 +158,7 @@ def test_a_truncated_archive_is_named(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
 def test_chinese_names_without_the_utf8_flag_are_read(tmp_path, encoding):
-    """As Windows' and older macOS' zip programs write them."""
+    """As zip programs of Windows and older macOS write them."""
     name = "火龙果/猕猴桃.jpg"
     stored = name.encode(encoding)
     placeholder = "x" * len(stored)  # same length, so that the zip's structure stays
@@ -168,7 +168,7 @@ def test_chinese_names_without_the_utf8_flag_are_read(tmp_path, encoding):
 
 
 def test_a_zip_with_backslashes_for_folders_is_read(tmp_path):
-    """As some of Windows' programs write them, the folders themselves included."""
+    """As some Windows programs write them, with entries for the folders, too."""
     members = {"set\\": b"", "set\\a\\": b"", "set\\a\\1.jpg": b"1", "set\\b: c\\2.jpg": b"2"}
     archive = zipped(tmp_path / "windows.zip", members)
     assert files_in(unpack(tmp_path, archive)) == {"set/a/1.jpg": b"1", "set/b: c/2.jpg": b"2"}
@@ -195,8 +195,8 @@ def test_a_zip_whose_names_cannot_all_be_files_is_refused(tmp_path, names):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
-def test_a_damaged_tar_never_gives_part_of_its_files(tmp_path, mode):
-    """Of a damaged header Python's tarfile says nothing: the archive seems to end there."""
+def test_a_damaged_tar_is_never_unpacked_in_part(tmp_path, mode):
+    """Python's tarfile silently takes a damaged header for the end of the archive."""
     members = {f"a/{number}.jpg": os.urandom(700) for number in range(9)}
     archive = tarred(tmp_path / ("cut.tar" + mode[1:].replace(":", ".")), members, mode)
     whole = archive.read_bytes()
@@ -239,12 +239,12 @@ def test_ensure_images_unpacks_what_is_missing(tmp_path):
         ensure_images(tmp_path, [path])
 
 
-def test_ensure_images_names_a_missing_picture(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"1 listed pictures are missing, first data/x/1.jpg"):
+def test_ensure_images_names_a_missing_image(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"1 listed images are missing, first data/x/1.jpg"):
         ensure_images(tmp_path, ["data/x/1.jpg"])
 
 
-def test_two_that_unpack_at_once_do_it_once(tmp_path):
+def test_two_processes_at_the_same_time_unpack_once(tmp_path):
     members = {f"a/{number}.jpg": b"x" * 1000 for number in range(300)}
     archive = zipped(tmp_path / "set.zip", members)
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""Every kind of picture becomes the same 8-bit RGB, wherever it is read."""
+"""Every kind of image becomes 8-bit RGB by the same rule."""
 
 import io
 import random
@@ -23,7 +23,7 @@ def pixel(content: bytes, at: tuple[int, int] = (0, 0)) -> tuple[int, int, int]:
     return image.getpixel(at)
 
 
-def test_plain_pixels_come_through():
+def test_plain_pixels_are_unchanged():
     image = Image.new("RGB", (3, 2))
     image.putpixel((2, 1), (10, 20, 30))
     assert decode(saved(image)).size == (3, 2)
@@ -44,7 +44,7 @@ def test_plain_pixels_come_through():
     ],
 )
 def test_exif_orientation_is_applied(orientation, corner):
-    """A white pixel at the stored top left stands where a viewer shows it."""
+    """A white pixel, stored at the top left, is where a viewer shows it."""
     image = Image.new("RGB", (6, 4))
     image.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
@@ -56,7 +56,7 @@ def test_exif_orientation_is_applied(orientation, corner):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_reduced_picture_stands_as_the_whole_one_does(kind, orientation):
+def test_a_reduced_image_is_turned_like_the_whole_one(kind, orientation):
     image = Image.new("RGB", (60, 40))
     image.paste((255, 255, 255), (0, 0, 12, 8))
     exif = Image.Exif()
@@ -68,7 +68,7 @@ def test_a_reduced_picture_stands_as_the_whole_one_does(kind, orientation):
     assert np.abs(change).mean() < 3
 
 
-def test_a_broken_exif_block_costs_no_picture_its_orientation():
+def test_the_orientation_survives_a_broken_exif_block():
     exif = Image.Exif()
     exif[0x0112], exif[0x011A] = 6, 72.0
     content = saved(Image.new("RGB", (6, 4)), "JPEG", exif=exif)
@@ -77,13 +77,13 @@ def test_a_broken_exif_block_costs_no_picture_its_orientation():
     assert decode(text).size == (4, 6)
 
 
-def test_what_a_phone_saves_with_two_pictures_is_the_first():
+def test_of_a_phone_file_with_two_images_the_first_is_read():
     first, second = (Image.new("RGB", (20, 10), colour) for colour in ("red", "blue"))
     red, green, blue = pixel(saved(first, "MPO", save_all=True, append_images=[second]))
     assert red > 245 and green < 10 and blue < 10
 
 
-def test_damaged_files_of_every_kind_say_so_and_stop_nothing():
+def test_a_damaged_file_of_any_format_decodes_or_raises_a_value_error():
     draw = random.Random(0)
     noise = Image.frombytes("RGB", (16, 12), draw.randbytes(576))
     exif = Image.Exif()
@@ -97,7 +97,7 @@ def test_damaged_files_of_every_kind_say_so_and_stop_nothing():
             try:
                 assert decode(bytes(damaged), reduce=8).mode == "RGB"
             except ValueError as error:
-                assert str(error).startswith(("cannot be decoded: ", "is not a picture", "has "))
+                assert str(error).startswith(("cannot be decoded: ", "is not an image", "has "))
 
 
 def test_greyscale_and_palettes_become_rgb():
@@ -107,11 +107,11 @@ def test_greyscale_and_palettes_become_rgb():
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [(255, (200, 0, 0)), (0, (255, 255, 255))])
-def test_transparent_pixels_lie_on_white(alpha, expected):
+def test_transparent_pixels_become_white(alpha, expected):
     assert pixel(saved(Image.new("RGBA", (2, 2), (200, 0, 0, alpha)))) == expected
 
 
-def test_a_transparent_palette_lies_on_white():
+def test_a_transparent_palette_colour_becomes_white():
     image = Image.new("P", (2, 2), 1)
     image.putpalette([0, 0, 0, 9, 9, 9])
     assert pixel(saved(image, transparency=1)) == (255, 255, 255)
@@ -128,7 +128,7 @@ def test_cmyk_becomes_rgb():
     assert red > 245 and green < 10 and blue < 10
 
 
-def test_of_an_animation_the_first_frame_counts():
+def test_of_an_animation_the_first_frame_is_read():
     frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
     assert pixel(saved(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)
 
@@ -138,7 +138,7 @@ def test_floating_point_pixels_are_refused():
         decode(saved(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
 
 
-def test_grey_of_more_than_16_bits_is_refused_and_not_cut_off():
+def test_grey_of_more_than_16_bits_is_refused_and_not_truncated():
     with pytest.raises(ValueError, match="has grey of 32 bits; expected 8 or 16 bits"):
         decode(saved(Image.fromarray(np.full((2, 2), 2**20, np.int32)), "TIFF"))
 

@@ -31,7 +31,7 @@ from stages.core.training.sampling import (
 
 
 class Drawn:
-    """A dataset that answers with what the three generators draw."""
+    """A dataset whose samples are drawn from the three generators."""
 
     metainfo = {}
 
@@ -69,7 +69,7 @@ def test_the_number_of_workers_changes_nothing(workers, persistent):
 
 
 class Handed:
-    """A loader of five batches that notes which it has handed out."""
+    """A loader of five batches that records which it has handed out."""
 
     num_workers, sampler = 2, "its sampler"
 
@@ -117,7 +117,7 @@ def test_samples_come_from_a_worker_as_they_were_without_shared_memory():
         assert [sample.img_path for sample in received] == ["3.jpg", "0.jpg"]
 
 
-def test_epochs_pictures_and_seeds_differ():
+def test_epochs_images_and_seeds_differ():
     first, second, third = epochs(0)
     drawn = [sample[1:] for epoch in (first, second, third) for sample in epoch]
     assert len(set(drawn)) == 30  # 3 epochs of 10
@@ -180,29 +180,29 @@ def test_rare_classes_are_repeated_with_other_augmentations(tmp_path):
 
 
 def test_balanced_weights_are_the_inverse_of_the_share():
-    # 8 pictures, 2 classes: 8 / (2 * 6) and 8 / (2 * 2)
+    # 8 images, 2 classes: 8 / (2 * 6) and 8 / (2 * 2)
     assert balanced_weights([0] * 6 + [1] * 2, 2) == pytest.approx([2 / 3, 2.0])
     assert balanced_weights([0, 0], 2) == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(
-    ("pictures", "batch_size", "batches"),
+    ("images", "batch_size", "batches"),
     [(9, 4, [4, 4, 2]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (3, 1, [1, 1, 1]), (1, 4, [2])],
 )
-def test_a_last_picture_alone_gets_the_first_beside_it(pictures, batch_size, batches):
-    dataset = SeededDataset([(n,) for n in range(pictures)], seed=0)
+def test_a_last_batch_of_one_image_also_gets_the_first_image(images, batch_size, batches):
+    dataset = SeededDataset([(n,) for n in range(images)], seed=0)
     sampler = EpochSampler(dataset, batch_size=batch_size, shuffle=True, seed=0)
     loader = DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=list)
     seen = [[sample[0] for sample in batch] for batch in loader]
     assert [len(batch) for batch in seen] == batches and len(loader) == len(batches)
     flat = [position for batch in seen for position in batch]
-    assert set(flat) == set(range(pictures))
-    if len(flat) > pictures:
+    assert set(flat) == set(range(images))
+    if len(flat) > images:
         assert flat[-1] == flat[0]
 
 
 def shades() -> np.ndarray:
-    """(64, 64, 3) uint8 of colours that no jitter of a fifth drives out of 0 to 255."""
+    """(64, 64, 3) uint8 of colours that stay within 0 to 255 under a jitter of a fifth."""
     ramp = np.linspace(60, 150, 64)
     channels = [ramp[:, None] + 0 * ramp, ramp + 0 * ramp[:, None], (ramp[:, None] + ramp) / 2]
     return np.stack(channels, axis=2).astype(np.uint8)
@@ -210,7 +210,7 @@ def shades() -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_colours_change_as_by_mmpretrains_jitter(seed):
-    """But for the roundings: Pillow rounds down, each of three times."""
+    """Up to rounding: Pillow rounds down three times."""
     strengths = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
     drawn = []
     for jitter in (ColorJitter(**strengths), ColorMatrixJitter(**strengths)):
@@ -220,7 +220,7 @@ def test_colours_change_as_by_mmpretrains_jitter(seed):
     assert np.abs(drawn[1] - shades()).max() > 3
 
 
-def test_a_picture_is_mirrored_as_by_mmcv_and_lies_in_order():
+def test_an_image_is_mirrored_as_by_mmcv_and_is_contiguous():
     for transform in (RandomFlip, ContiguousFlip):
         for probability in (0.0, 1.0):
             flipped = transform(prob=probability)({"img": shades()})["img"]
@@ -238,14 +238,14 @@ from stages.core.training.augmentation import ColorMatrixJitter
 np.random.seed(0)
 digest = hashlib.sha256()
 for side in range(20, 120):
-    picture = np.random.randint(0, 256, (side, side + 7, 3), dtype=np.uint8)
-    digest.update(ColorMatrixJitter(0.4, 0.4, 0.4)({"img": picture})["img"].tobytes())
+    image = np.random.randint(0, 256, (side, side + 7, 3), dtype=np.uint8)
+    digest.update(ColorMatrixJitter(0.4, 0.4, 0.4)({"img": image})["img"].tobytes())
 print(digest.hexdigest())
 """
 
 
 @pytest.mark.slow
-def test_a_cpu_without_vector_instructions_gives_the_same_colours():
+def test_a_cpu_without_vector_instructions_computes_the_same_colours():
     def digest(disabled: str) -> str:
         printed = python(REPO, "-c", JITTER, OPENCV_CPU_DISABLE=disabled)
         assert "unknown" not in printed

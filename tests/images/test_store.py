@@ -1,4 +1,4 @@
-"""The store changes when a picture is decoded, never what comes out."""
+"""The store changes when an image is decoded, never its pixels."""
 
 import hashlib
 
@@ -30,7 +30,7 @@ def load(path, sha256="", **options) -> np.ndarray:
     return LoadImage(**options).transform(results)["img"]
 
 
-def test_what_comes_from_the_store_is_what_decoding_gives(tmp_path):
+def test_the_store_returns_the_pixels_that_decoding_produces(tmp_path):
     path = photo(tmp_path / "a.jpg")
     plain, sha256 = load(path, reduce=100), sha256_of(path)
     first = load(path, reduce=100, store=str(tmp_path / "store"), store_gb=1)
@@ -40,26 +40,24 @@ def test_what_comes_from_the_store_is_what_decoding_gives(tmp_path):
     assert np.array_equal(plain, first) and np.array_equal(plain, second)
 
 
-def test_a_changed_picture_has_another_hash_and_is_decoded_anew(tmp_path):
+def test_a_changed_image_has_another_hash_and_is_decoded_anew(tmp_path):
     options = dict(reduce=100, store=str(tmp_path / "store"), store_gb=1)
     one = load(photo(tmp_path / "a.jpg", seed=1), **options)
     two = load(photo(tmp_path / "a.jpg", seed=2), **options)
     assert not np.array_equal(one, two)
 
 
-def test_a_picture_that_changed_after_it_was_listed_is_refused_and_not_kept(tmp_path):
-    """Under the listed hash it would be taken for the listed picture by every later run."""
+def test_an_image_that_changed_after_it_was_listed_is_refused_and_not_kept(tmp_path):
+    """Kept under the listed hash, it would replace the listed image in every later run."""
     listed = sha256_of(photo(tmp_path / "a.jpg", seed=1))
     photo(tmp_path / "a.jpg", seed=2)
-    with pytest.raises(
-        ValueError, match="a.jpg is another picture than the one listed: run `dvc repro`"
-    ):
+    with pytest.raises(ValueError, match="a.jpg is another image than the one listed: run `dvc repro`"):
         load(tmp_path / "a.jpg", listed, reduce=100, store=str(tmp_path / "store"), store_gb=1)
     assert not list((tmp_path / "store").rglob("*.npy"))
 
 
-def test_a_reduced_picture_is_the_picture_within_a_small_tolerance(tmp_path):
-    """Decoding at an eighth, a quarter or a half and scaling is not far from scaling every pixel."""
+def test_a_reduced_image_equals_the_scaled_image_within_a_small_tolerance(tmp_path):
+    """Decoding at an eighth, a quarter or a half, then scaling, is close to scaling every pixel."""
     path = photo(tmp_path / "a.jpg", (2000, 1500))
     reduced = np.asarray(decode(path.read_bytes(), reduce=128), dtype=int)
     exact = decode(path.read_bytes()).resize((171, 128), Image.Resampling.BICUBIC)
@@ -67,7 +65,7 @@ def test_a_reduced_picture_is_the_picture_within_a_small_tolerance(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png"])
-def test_small_pictures_are_not_scaled_and_kept_as_well(tmp_path, kind):
+def test_small_images_are_not_scaled_and_kept_as_well(tmp_path, kind):
     path = picture(tmp_path / f"a.{kind}", size=(90, 60))
     plain, sha256 = load(path, reduce=0), sha256_of(path)
     options = dict(reduce=100, store=str(tmp_path / "store"), store_gb=1)
@@ -76,7 +74,7 @@ def test_small_pictures_are_not_scaled_and_kept_as_well(tmp_path, kind):
     assert np.array_equal(plain, first) and np.array_equal(plain, load(path, sha256, **options))
 
 
-def test_orientation_is_applied_to_reduced_pictures(tmp_path):
+def test_orientation_is_applied_to_reduced_images(tmp_path):
     image = Image.open(photo(tmp_path / "a.jpg"))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -100,7 +98,7 @@ def test_two_runs_with_two_writers_each_stay_within_the_disk_they_may_use(tmp_pa
     assert 30_000 < used <= 50_000
 
 
-def test_pictures_of_another_size_make_room(tmp_path):
+def test_images_of_another_size_make_room(tmp_path):
     for name in ("aa", "bb"):
         ImageStore(tmp_path, 10, max_gb=1).put(name, np.zeros((10, 14, 3), np.uint8))  # 548 each
     store = ImageStore(tmp_path, 11, max_gb=1.2e-6)

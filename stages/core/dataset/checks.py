@@ -1,4 +1,4 @@
-"""Is a file a picture that training can read? Every one is decoded in full, once in its life."""
+"""Can training read a file? Every file is decoded in full, once for each content."""
 
 import hashlib
 import sqlite3
@@ -18,13 +18,15 @@ import PIL
 from stages.core.images.decoding import RULE, decode
 
 BATCH = 1000
-"""Pictures after which what was found is kept, so that an interrupted check goes on from there."""
+"""Results are saved after this many images, so that an interrupted check resumes from there."""
 MAX_BYTES = 2 * 10**9
-"""A larger file is taken for a film or the like, and not read into memory."""
+"""A larger file is not read into memory: it is no image, but a film or the like."""
 
 
 @dataclass(frozen=True)
 class CheckedImage:
+    """What a file's content says, as it is cached."""
+
     sha256: str
     """Of the file's bytes, 64 hex digits; empty when it cannot be read at all."""
     problem: str
@@ -32,9 +34,9 @@ class CheckedImage:
     width: int
     height: int
     pixels: str
-    """SHA-256 of the decoded picture: equal for exact duplicates, whatever their files' bytes."""
+    """SHA-256 of the decoded image: equal for exact duplicates, whatever their files' bytes."""
     look: str
-    """Perceptual hash, 16 hex digits; a few of its 64 bits differ between look-alikes."""
+    """Perceptual hash, 16 hex digits; a few of its 64 bits differ between near-duplicates."""
 
 
 def check_image(path: Path) -> CheckedImage:
@@ -45,8 +47,8 @@ def check_image(path: Path) -> CheckedImage:
 def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[CheckedImage]:
     """`check_image` of every path, in their order, on several processes (0: in this one).
 
-    cache: a folder for what was found, safe to delete. A file whose size, mtime and inode are known is
-    not opened; one whose content is known is hashed and not decoded.
+    cache: a folder for the results, safe to delete. A file whose size, mtime and inode are known is not
+    opened. A file whose content is known is hashed and not decoded.
     """
     cache.mkdir(parents=True, exist_ok=True)
     database = cache / f"checked-{RULE}-pillow-{PIL.__version__}.sqlite"
@@ -65,18 +67,21 @@ def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[Che
                 yield from check_some(paths[start : start + BATCH * 10], processes, connection, database)
     except sqlite3.Error as error:
         raise RuntimeError(
-            f"{database}: {error}. It only remembers what was checked: delete it, or make room for it."
+            f"{database}: {error}. It is only a cache of checks: delete it, or make room for it."
         ) from error
 
 
 def check_some(
     paths: list[Path], processes: int, connection: sqlite3.Connection, database: Path
 ) -> Iterator[CheckedImage]:
+    # look the files up
     now = time.time_ns()
     names = [str(path.absolute()).encode("utf-8", "surrogateescape") for path in paths]
     identities = [identity(path) for path in paths]
     known = [recall(connection, n, i) for n, i in zip(names, identities, strict=True)]
     new = [path for path, check in zip(paths, known, strict=True) if check is None]
+
+    # check the others, and save the results in batches
     checks = check_new(new, processes, database)
     fresh: list[tuple[bytes, str, CheckedImage]] = []
     try:
@@ -103,7 +108,7 @@ def check_new(paths: list[Path], processes: int, database: Path) -> Iterator[Che
             yield from pool.map(check_in_worker, paths, chunksize=16)
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "a process that decodes pictures was killed, most likely for lack of memory. Set "
+            "a process that decodes images was killed, most likely for lack of memory. Set "
             "runtime.workers to 1."
         ) from error
 
@@ -121,6 +126,7 @@ def check_in_worker(path: Path) -> CheckedImage:
 
 
 def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
+    # read
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -131,19 +137,23 @@ def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
         content = path.read_bytes()
     except OSError as error:
         return CheckedImage("", f"cannot be read: {error.strerror}", 0, 0, "", "")
+
+    # hash, and look for the result
     sha256 = hashlib.sha256(content).hexdigest()
     if known is not None:
         row = known.execute("SELECT * FROM contents WHERE sha256 = ?", [sha256]).fetchone()
         if row:
             return CheckedImage(*row)
+
+    # decode
     try:
-        picture = decode(content)
+        image = decode(content)
     except ValueError as error:
         return CheckedImage(sha256, str(error), 0, 0, "", "")
-    pixels = hashlib.sha256(f"{picture.size}".encode())
-    pixels.update(np.asarray(picture).data)
-    look = str(imagehash.phash(picture))
-    return CheckedImage(sha256, "", *picture.size, pixels.hexdigest(), look)
+    pixels = hashlib.sha256(f"{image.size}".encode())
+    pixels.update(np.asarray(image).data)
+    look = str(imagehash.phash(image))
+    return CheckedImage(sha256, "", *image.size, pixels.hexdigest(), look)
 
 
 def identity(path: Path) -> str:
@@ -165,10 +175,10 @@ def recall(connection: sqlite3.Connection, name: bytes, stamp: str) -> CheckedIm
 def remember(
     connection: sqlite3.Connection, fresh: list[tuple[bytes, str, CheckedImage]], now: int
 ) -> None:
-    """Keep what was found, in one short transaction, so that two checks at once do not wait.
+    """Save results in one short transaction, so that two checks at the same time do not wait.
 
-    now: when the files were looked up; one that changed just before may change again within one tick of
-    the clock, so its time is not trusted.
+    now: when the files were looked up. A file that changed just before may change again within one tick
+    of the clock, so its time is not trusted.
     """
     fresh = [(name, stamp, check) for name, stamp, check in fresh if check.sha256]
     files = [

@@ -1,4 +1,4 @@
-"""What a data set holds: each picture with its class and, where the source says so, its split."""
+"""What a dataset holds: each image with its class and, if the source names one, its split."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stages.core.files import first_ten
 from stages.core.images.archives import is_archive, unpack
 from stages.core.layout import Layout
 from stages.core.params import DatasetParams
@@ -22,25 +23,45 @@ JUNK = {"__macosx", "thumbs.db", "desktop.ini", "__pycache__", "$recycle.bin"}
 SHOWN = 10
 
 
-@dataclass(frozen=True)
-class FoundImage:
+@dataclass(frozen=True, slots=True)
+class DatasetImage:
+    """One image, from the source to the list files.
+
+    `find_images` sets what the source says, and `examine_dataset` what the file's content says.
+    """
+
     file: Path
     class_name: str
     """Empty for a file that lies in no class folder."""
     split: str | None
-    """train, val or test when the source says so."""
+    """train, val or test if the source says so."""
     group: str = ""
-    """Pictures of one group stay in one split; empty when there are no groups."""
+    """Images of one group stay in one split; empty when there are no groups."""
+    path: str = ""
+    """As in lists and messages: from the project's root, with forward slashes, always valid UTF-8."""
+    problem: str = ""
+    """Why it cannot be used; empty when it can."""
+    sha256: str = ""
+    """Of the file's bytes, 64 hex digits; empty when it cannot be read at all."""
+    width: int = 0
+    height: int = 0
+    pixels: str = ""
+    """SHA-256 of the decoded image: equal for exact duplicates, whatever their files' bytes."""
+    look: str = ""
+    """Perceptual hash, 16 hex digits; a few of its 64 bits differ between near-duplicates."""
+    key: str = ""
+    """Images with the same key stay in one split, see `grouping_keys`."""
 
 
-def find_images(root: Path, dataset: DatasetParams) -> list[FoundImage]:
-    """The pictures of a folder or archive, sorted by split, class and name.
+def find_images(root: Path, dataset: DatasetParams, base: Path) -> list[DatasetImage]:
+    """The images of a folder or archive, sorted by split, class and name.
 
-    Three shapes: a folder a class; train/, val/ and test/ with a folder a class in each; or a list file
-    that names the pictures and their classes. Hidden files and what operating systems leave behind are
-    nobody's; other files beside the class folders are returned with no class. Raises FileNotFoundError
-    or ValueError.
+    There are three shapes: one folder per class; train/, val/ and test/ with one folder per class in
+    each; or a list file that names the images and their classes. Hidden files and files that operating
+    systems leave behind are ignored. Other files beside the class folders are returned without a class.
+    base: the folder that paths are listed from. Raises FileNotFoundError or ValueError.
     """
+    # the folder
     source = root / dataset.path
     if Layout(root).classes.resolve().is_relative_to(source.resolve()):
         raise ValueError(
@@ -57,19 +78,30 @@ def find_images(root: Path, dataset: DatasetParams) -> list[FoundImage]:
     beside: list[Path] = []
     if dataset.class_level == 1:
         folder, beside = without_wrapper(folder, dataset.list)
+
+    # the images in it
     found = in_list(folder, dataset) if dataset.list else in_folders(folder, beside, dataset)
     check_learnable(found, found, dataset.path)
     order = {split: number for number, split in enumerate((None, *SPLITS))}
-    return sorted(found, key=lambda i: (order[i.split], i.class_name, i.file.as_posix()))
+    found.sort(key=lambda i: (order[i.split], i.class_name, i.file.as_posix()))
+    return [with_path(image, base) for image in found]
 
 
-def check_learnable(found: list[FoundImage], kept: list[FoundImage], shown: str) -> None:
-    """Raise ValueError unless there are classes, and each has a picture to train on among those kept."""
+def with_path(image: DatasetImage, base: Path) -> DatasetImage:
+    """Add how the image is named in lists. A name that is not UTF-8 is escaped, and is a problem."""
+    file = image.file.relative_to(base) if image.file.is_relative_to(base) else image.file
+    name = file.as_posix()
+    path = name.encode("utf-8", "backslashreplace").decode()
+    return replace(image, path=path, problem="" if path == name else "its name is not UTF-8: rename it")
+
+
+def check_learnable(found: list[DatasetImage], kept: list[DatasetImage], shown: str) -> None:
+    """Raise ValueError unless there are classes, and each has an image to train on among those kept."""
     names = {image.class_name for image in found} - {""}
     if len(names) < 2:
         raise ValueError(
             f"{shown} has {len(names)} class ({', '.join(names)}); expected 2 or more, each a folder of "
-            "pictures."
+            "images."
         )
     learnable = {image.class_name for image in kept if image.split in ("train", None)} - {""}
     lacking = sorted(names - learnable)
@@ -84,8 +116,12 @@ def check_learnable(found: list[FoundImage], kept: list[FoundImage], shown: str)
 # --- folders ------------------------------------------------------------------------------------------
 
 
-def in_folders(folder: Path, beside: list[Path], dataset: DatasetParams) -> list[FoundImage]:
-    """beside: files that lie above the folder."""
+def in_folders(folder: Path, beside: list[Path], dataset: DatasetParams) -> list[DatasetImage]:
+    """The images of class folders, with or without split folders above them.
+
+    beside: files that lie above the folder.
+    """
+    # split folders, or class folders at once
     folders = subfolders(folder)
     named = [SPLIT_NAMES.get(sub.name.lower()) for sub in folders]
     official = any(n == "train" and subfolders(f) for n, f in zip(named, folders, strict=True))
@@ -98,6 +134,8 @@ def in_folders(folder: Path, beside: list[Path], dataset: DatasetParams) -> list
         ]
     else:
         found = in_classes(folder, None, dataset.path, dataset.class_level)
+
+    # groups
     if dataset.group_by:
         found = [
             replace(image, group=group_in(image.file.relative_to(folder).as_posix(), dataset))
@@ -105,14 +143,14 @@ def in_folders(folder: Path, beside: list[Path], dataset: DatasetParams) -> list
             else image
             for image in found
         ]
-    return found + [FoundImage(file, "", None) for file in beside]
+    return found + [DatasetImage(file, "", None) for file in beside]
 
 
 def official_folders(folders: list[Path], shown: str) -> list[tuple[str, Path]]:
     strangers = [sub.name for sub in folders if sub.name.lower() not in SPLIT_NAMES]
     if strangers:
         raise ValueError(
-            f"{shown}: beside train/ stands {strangers[0]!r}; expected only train/, val/ and test/."
+            f"{shown}: beside train/ is {strangers[0]!r}; expected only train/, val/ and test/."
         )
     named = [(SPLIT_NAMES[sub.name.lower()], sub) for sub in folders]
     if len({split for split, _ in named}) < len(named):
@@ -121,18 +159,20 @@ def official_folders(folders: list[Path], shown: str) -> list[tuple[str, Path]]:
     return named
 
 
-def in_classes(folder: Path, split: str | None, shown: str, level: int) -> list[FoundImage]:
-    """The pictures below a folder. level: which folder below it names the class; -1 the innermost."""
+def in_classes(folder: Path, split: str | None, shown: str, level: int) -> list[DatasetImage]:
+    """The images below a folder. level: which folder below it names the class; -1 is the innermost."""
     if not subfolders(folder):
         loose = files_in(folder)
         found = f"{len(loose)} files, such as {loose[0].name}" if loose else "nothing"
-        raise ValueError(f"{shown}: found {found}; expected a folder for each class, pictures in it.")
+        raise ValueError(f"{shown}: found {found}; expected a folder for each class, with images in it.")
+
+    # each file's class is the name of a folder above it
     found, folders = [], {}
     for file in files_below(folder):
         parents = file.relative_to(folder).parts[:-1]
         deep_enough = len(parents) >= (1 if level == -1 else level)
         if not deep_enough:
-            found.append(FoundImage(file, "", split))
+            found.append(DatasetImage(file, "", split))
             continue
         classes = parents if level == -1 else parents[:level]
         # macOS writes names decomposed; the same name must be the same class everywhere
@@ -142,7 +182,7 @@ def in_classes(folder: Path, split: str | None, shown: str, level: int) -> list[
                 f"{shown}: two folders are named {name!r}: {'/'.join(folders[name])} and "
                 f"{'/'.join(classes)}. Rename one, or join them."
             )
-        found.append(FoundImage(file, name, split))
+        found.append(DatasetImage(file, name, split))
     if level != -1:
         refuse_empty(folder, {"/".join(classes) for classes in folders.values()}, shown, level)
     return found
@@ -156,14 +196,17 @@ def refuse_empty(folder: Path, filled: set[str], shown: str, level: int) -> None
     empty = [name for name in names if name not in filled]
     if empty:
         raise ValueError(
-            f"{shown}: {len(empty)} class folders hold no picture: {first_ten(empty)}. "
-            "Add pictures or remove the folder."
+            f"{shown}: {len(empty)} class folders hold no image: {first_ten(empty)}. "
+            "Add images or remove the folder."
         )
 
 
 def without_wrapper(folder: Path, list_name: str) -> tuple[Path, list[Path]]:
-    """The folder itself, or the only one in it that holds folders, as archives often have; and the
-    files passed on the way."""
+    """The folder that holds the dataset, and the files that were passed on the way to it.
+
+    Archives often wrap their content in a folder. A folder is passed while it has one subfolder, and
+    that one holds folders or the list.
+    """
     beside, passed = [], {os.path.realpath(folder)}
     while True:
         subs = subfolders(folder)
@@ -191,7 +234,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Links to folders are followed, but not in circles."""
+    """All files below a folder. Links to folders are followed, but not in circles."""
     found, pending = [], [(folder, {os.path.realpath(folder)})]
     while pending:
         current, above = pending.pop()
@@ -206,18 +249,21 @@ def files_below(folder: Path) -> list[Path]:
 # --- a list file --------------------------------------------------------------------------------------
 
 
-def in_list(folder: Path, dataset: DatasetParams) -> list[FoundImage]:
-    """Rows under a header with path, label and perhaps split and others; or lines `path label`."""
+def in_list(folder: Path, dataset: DatasetParams) -> list[DatasetImage]:
+    """The images of a list file: rows under a header, or lines `path label`."""
     path = folder / dataset.list
     if not path.is_file():
         raise FileNotFoundError(
             f"dataset.list: {dataset.list} is not in {dataset.path}; expected a CSV or text file with "
             "the columns path, label and perhaps split."
         )
+    # the rows
     shown = f"{dataset.path}/{dataset.list}"
     rows = read_rows(path, shown)
     if not rows:
-        raise ValueError(f"{shown} lists no picture.")
+        raise ValueError(f"{shown} lists no image.")
+
+    # the image of each row
     found, missing, seen = [], [], {}
     for number, row in rows:
         where = f"{shown} line {number}"
@@ -228,7 +274,7 @@ def in_list(folder: Path, dataset: DatasetParams) -> list[FoundImage]:
         if inside.split(os.sep)[0] == os.pardir:
             raise ValueError(f"{where}: {name!r} leads out of {dataset.path}. Refused.")
         if inside in seen:
-            raise ValueError(f"{where}: {name!r} stands in line {seen[inside]}, too; expected it once.")
+            raise ValueError(f"{where}: {name!r} is also in line {seen[inside]}; expected it once.")
         seen[inside] = number
         file = folder / inside
         split = row.get("split", "").strip() or None
@@ -236,12 +282,14 @@ def in_list(folder: Path, dataset: DatasetParams) -> list[FoundImage]:
             raise ValueError(f"{where}: split is {split!r}; expected train, val or test.")
         group = group_in(name, dataset, row) if dataset.group_by else ""
         split = SPLIT_NAMES[split.lower()] if split else None
-        found.append(FoundImage(file, label, split, group))
+        found.append(DatasetImage(file, label, split, group))
         if not file.is_file():
             missing.append(name)
+
+    # the list as a whole
     if missing:
         raise FileNotFoundError(
-            f"{shown}: {len(missing)} listed pictures are missing: {first_ten(missing)}. "
+            f"{shown}: {len(missing)} listed images are missing: {first_ten(missing)}. "
             "Paths count from dataset.path, with forward slashes."
         )
     without = sum(image.split is None for image in found)
@@ -253,15 +301,19 @@ def in_list(folder: Path, dataset: DatasetParams) -> list[FoundImage]:
 def read_rows(path: Path, shown: str) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a table with a header, or of lines `path label` as MMPretrain has them."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
         raise ValueError(f"{shown} is not UTF-8 ({error}). Save it as UTF-8.") from None
+
+    # the shape: what separates the columns
     header = text.split("\n", 1)[0]
     delimiter = next((s for s in "\t,;" if {"path", "label"} <= set(columns_of(header, s))), None)
     if delimiter is None and path.suffix.lower() in (".csv", ".tsv"):
         raise ValueError(f"{shown} line 1: found {header!r}; expected the columns path and label.")
     if delimiter is None:
         return plain_rows(text, shown)
+
+    # the rows under the header
     columns = columns_of(header, delimiter)
     reader = csv.DictReader(
         io.StringIO(text, newline=""), fieldnames=columns, delimiter=delimiter, strict=True
@@ -286,7 +338,7 @@ def columns_of(header: str, delimiter: str) -> list[str]:
 
 
 def plain_rows(text: str, shown: str) -> list[tuple[int, dict[str, str]]]:
-    """Lines of a path and a label with a tab or, where there is none, a space between."""
+    """Lines of a path and a label, separated by a tab or, if there is none, by a space."""
     rows = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -299,7 +351,7 @@ def plain_rows(text: str, shown: str) -> list[tuple[int, dict[str, str]]]:
 
 
 def group_in(name: str, dataset: DatasetParams, row: dict[str, str] | None = None) -> str:
-    """A picture's group: a column of the list, or what a regular expression finds in its path."""
+    """An image's group: a column of the list, or what a regular expression finds in its path."""
     if row is not None and dataset.group_by.lower() in row:
         return row[dataset.group_by.lower()]
     found = re.search(dataset.group_by, name)
@@ -309,8 +361,3 @@ def group_in(name: str, dataset: DatasetParams, row: dict[str, str] | None = Non
             "dataset.list, or a regular expression that matches every path."
         )
     return "/".join(part or "" for part in found.groups()) if found.groups() else found[0]
-
-
-def first_ten(names: list[str]) -> str:
-    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more

@@ -1,36 +1,37 @@
-"""Which split a picture belongs to: decided by its content alone, so adding pictures moves none."""
+"""Which split an image belongs to. Its content alone decides, so adding images moves none."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 
-from stages.core.dataset.sources import SPLITS, FoundImage, first_ten
+from stages.core.dataset.sources import SPLITS, DatasetImage
+from stages.core.files import first_ten
 from stages.core.params import DatasetParams
 
 
-def assign_splits(
-    images: list[FoundImage], keys: list[str], dataset: DatasetParams
-) -> dict[str, list[int]]:
-    """The positions in `images` that make train, val and test, in order.
+def assign_splits(images: list[DatasetImage], dataset: DatasetParams) -> dict[str, list[DatasetImage]]:
+    """The images of train, val and test, each in the order of `images`.
 
-    keys: pictures of the same key stay in one split. An official split (train/, val/, test/) is taken as
-    it is; the rest is held out of the training pictures. Raises ValueError when params.yaml and the
-    source disagree, or when classes are too small.
+    Images with the same key stay in one split. An official split (train/, val/, test/) is taken as it
+    is; the rest is held out of the training images. Raises ValueError when params.yaml and the source
+    disagree, or when classes are too small.
     """
-    official: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for index, image in enumerate(images):
-        official[image.split or "train"].append(index)
+    # official splits
+    official: dict[str, list[DatasetImage]] = {split: [] for split in SPLITS}
+    for image in images:
+        official[image.split or "train"].append(image)
     check_sources(dataset, {split for split in SPLITS if official[split]})
 
+    # hold the others out of the training images
     wanted = {"train"}
     wanted |= {"val"} if dataset.val_from == "train" else set()
     wanted |= {"test"} if dataset.test_from == "train" else set()
     classes: dict[str, set[str]] = defaultdict(set)
-    for index in official["train"]:
-        classes[images[index].class_name].add(keys[index])
+    for image in official["train"]:
+        classes[image.class_name].add(image.key)
     split_of = split_by_content(classes, wanted, splitting(dataset, wanted))
 
-    splits = {split: [i for i in official["train"] if split_of[keys[i]] == split] for split in SPLITS}
+    splits = {split: [i for i in official["train"] if split_of[i.key] == split] for split in SPLITS}
     if dataset.val_from == "val":
         splits["val"] = official["val"]
     if dataset.test_from != "train":
@@ -39,7 +40,7 @@ def assign_splits(
 
 
 def check_sources(dataset: DatasetParams, official: set[str]) -> None:
-    """Raise ValueError unless every split that params.yaml names is there, and none is unused."""
+    """Raise ValueError unless every split that params.yaml names exists, and none is unused."""
     wanted = {
         source: f"dataset.{name}"
         for name, source in (("val_from", dataset.val_from), ("test_from", dataset.test_from))
@@ -49,8 +50,8 @@ def check_sources(dataset: DatasetParams, official: set[str]) -> None:
     for source, name in wanted.items():
         if source not in official:
             raise ValueError(
-                f"{name} is {source}, but {dataset.path} has no {source} split with pictures. "
-                f"Set {name} to train: part of the training pictures is then held out."
+                f"{name} is {source}, but {dataset.path} has no {source} split with images. "
+                f"Set {name} to train: part of the training images is then held out."
             )
     for split in sorted(official - {"train"} - set(wanted)):
         ways = "val_from or dataset.test_from" if split == "val" else "test_from"
@@ -61,7 +62,7 @@ def check_sources(dataset: DatasetParams, official: set[str]) -> None:
 
 
 def splitting(dataset: DatasetParams, wanted: set[str]) -> Callable[[str], str]:
-    """The split of a key, by where its hash falls. A fold takes its own slice for test."""
+    """The split of a key, by where its hash falls. A fold takes its own slice as test."""
     if dataset.fold:
         fold, folds = map(int, dataset.fold.split("/"))
         low, high = (fold - 1) / folds, fold / folds
@@ -94,8 +95,9 @@ def split_by_content(
 
     Fractions hold on average. Where chance leaves a class without a wanted split, one of its keys moves
     there, the same one whatever the others are, out of a split that keeps another. Only in classes that
-    small can an added picture move another one. Raises ValueError that names classes too small for that.
+    small can an added image move another one. Raises ValueError that names classes too small for that.
     """
+    # where the hash puts each key
     split_of = {key: split_by(key) for keys in classes.values() for key in keys}
     classes_of: dict[str, list[str]] = defaultdict(list)
     for name, keys in classes.items():
@@ -105,6 +107,8 @@ def split_by_content(
         name: {split: sum(split_of[key] == split for key in keys) for split in wanted}
         for name, keys in classes.items()
     }
+
+    # fill the splits that chance left empty
     small = []
     for name in sorted(classes):
         for split in ("test", "val", "train"):

@@ -1,4 +1,4 @@
-"""Zip and tar archives of pictures, unpacked beside the project's outputs.
+"""Zip and tar archives of images, unpacked beside the project's outputs.
 
 An archive is unpacked into a derived folder that any stage can make again, so a fresh clone needs the
 archive alone. Nothing in an archive can write outside that folder.
@@ -25,7 +25,7 @@ from stages.core.files import replace_folder, write_json
 from stages.core.layout import Layout
 
 ENCRYPTED, UTF8 = 0x1, 0x800
-"""Flags of a member of a zip."""
+"""Flags of a zip member."""
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 DAMAGE = (
     zipfile.BadZipFile,
@@ -38,9 +38,9 @@ DAMAGE = (
     OSError,
 )
 NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
-"""What names in an archive lead to; other errors of the system are the machine's, e.g. a full disk."""
+"""Errors that names in an archive cause. Others, such as a full disk, have causes outside of it."""
 MAX_UNPACKED_BYTES = 500 * 10**9
-"""More than this, and the archive is taken for a bomb; ImageNet unpacks to 150 GB."""
+"""A larger archive is taken for a decompression bomb; ImageNet unpacks to 150 GB."""
 
 MAX_HEADER_BYTES = 10**6
 
@@ -58,8 +58,8 @@ def unpacked_folder(root: Path, archive: Path) -> Path:
 def unpack(root: Path, archive: Path) -> Path:
     """Unpack the archive unless its content is there already; returns the folder.
 
-    Raises FileNotFoundError, or ValueError for a damaged or a hostile archive. What fails leaves
-    nothing behind.
+    Raises FileNotFoundError, or ValueError for a damaged or a hostile archive. After a failure, no
+    unpacked file is left.
     """
     if not archive.is_file():
         raise FileNotFoundError(
@@ -79,7 +79,7 @@ def identity(archive: Path) -> dict[str, int]:
 
 
 def marker_of(folder: Path) -> Path:
-    """Written last: it says that the folder is whole, and of which archive."""
+    """This file is written last: it shows that the folder is complete, and from which archive."""
     return folder.with_name(folder.name + ".json")
 
 
@@ -90,7 +90,7 @@ def is_unpacked(archive: Path, folder: Path) -> bool:
 
 def unpack_whole(archive: Path, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
     partial.mkdir()
     try:
         if archive.name.lower().endswith(".zip"):
@@ -104,8 +104,8 @@ def unpack_whole(archive: Path, folder: Path) -> None:
         if isinstance(error, OSError) and error.errno not in (None, *NAME_ERRORS):
             raise
         raise ValueError(
-            f"{archive} cannot be unpacked ({error}). It is damaged or not of the kind its name says: "
-            "replace it, then run `dvc add` or `dvc update` on it."
+            f"{archive} cannot be unpacked ({error}). It is damaged or not of the kind that its name "
+            "says: replace it, then run `dvc add` or `dvc update` on it."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -119,7 +119,9 @@ def unpack_zip(archive: Path, folder: Path) -> None:
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise ValueError(f"{archive}: {name!r} is a link; expected files only. Refused.")
             if member.flag_bits & ENCRYPTED:
-                raise ValueError(f"{archive}: {name!r} is encrypted. Unpack it, and pack it without.")
+                raise ValueError(
+                    f"{archive}: {name!r} is encrypted. Unpack it, and pack it again without encryption."
+                )
             target = safe_target(archive, folder, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             with content.open(member) as source, target.open("xb") as file:
@@ -129,7 +131,7 @@ def unpack_zip(archive: Path, folder: Path) -> None:
 def zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
     """The members' names. Old zips do not say their encoding: UTF-8 if all fit, else GB 18030.
 
-    Python takes such names for cp437, by which a Chinese Windows' names become box drawings.
+    Python reads such names as cp437, which turns the names of a Chinese Windows into box drawings.
     """
     raw = [m.orig_filename.encode("cp437") for m in members if not m.flag_bits & UTF8]
     encoding = next(e for e in ("utf-8", "gb18030", "cp437") if decodes(raw, e))
@@ -151,9 +153,9 @@ def decodes(names: list[bytes], encoding: str) -> bool:
 
 
 class StrictTarInfo(tarfile.TarInfo):
-    """A damaged header is an error; Python's tarfile takes it for the end of the archive.
+    """Raises an error for a damaged header, which Python's tarfile takes for the end of the archive.
 
-    So is one with a name or a comment of megabytes, which tarfile would read into memory.
+    A header of megabytes is an error, too, because tarfile would read it into memory.
     """
 
     @classmethod
@@ -193,7 +195,7 @@ def unpack_tar(archive: Path, folder: Path) -> None:
 
 
 def safe_target(archive: Path, folder: Path, name: str) -> Path:
-    """Where a member goes. Raises ValueError for a name that leads out of the folder."""
+    """The path that a member is unpacked to. Raises ValueError if it leads out of the folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     absolute = re.match(r"[/\\]|[A-Za-z]:[/\\]", name)
     if absolute or ".." in parts or not parts or "\0" in name:
@@ -219,9 +221,9 @@ def check_size(archive: Path, folder: Path, total: int, remaining: int | None = 
 
 
 def ensure_images(root: Path, paths: Iterable[str]) -> None:
-    """Unpack again the archives that listed pictures came from; paths are from the project's root.
+    """Unpack again the archives that listed images came from; paths are from the project's root.
 
-    Raises FileNotFoundError for a picture that is not there.
+    Raises FileNotFoundError if an image is missing.
     """
     unpacked = Layout(root).unpacked
     archives = {archive_of(root, unpacked, root / path) for path in paths} - {None}
@@ -230,13 +232,13 @@ def ensure_images(root: Path, paths: Iterable[str]) -> None:
     missing = [path for path in paths if not (root / path).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} listed pictures are missing, first {missing[0]}. "
+            f"{len(missing)} listed images are missing, first {missing[0]}. "
             "Run `dvc pull` or restore them, then `dvc repro`."
         )
 
 
 def archive_of(root: Path, unpacked: Path, path: Path) -> Path | None:
-    """The archive that an unpacked picture came from; None for a picture of a folder."""
+    """The archive that an unpacked image came from; None for an image in a folder."""
     if not path.is_relative_to(unpacked):
         return None
     inside = path.relative_to(unpacked)

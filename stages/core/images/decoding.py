@@ -1,11 +1,11 @@
-"""From a file to pixels, by one rule, wherever a picture is read.
+"""From a file to pixels, by one rule, wherever an image is read.
 
-- The EXIF orientation is applied: the picture stands as a viewer shows it.
-- Greyscale and palettes become RGB; transparent pixels are laid on white.
-- 16-bit grey is scaled to 8 bits (65535 becomes 255); 16-bit colour keeps its upper 8 bits; what has
-  more bits, or floating-point pixels, is refused.
+- The EXIF orientation is applied: the image is turned as a viewer shows it.
+- Greyscale and palettes become RGB; transparent pixels are composited on white.
+- 16-bit grey is scaled to 8 bits (65535 becomes 255); 16-bit colour keeps its upper 8 bits. An image
+  with more bits, or with floating-point pixels, is refused.
 - CMYK becomes RGB as Pillow converts it, without colour profiles.
-- Of an animated file or a TIFF of many pages the first counts.
+- Of an animated file or a TIFF with many pages, the first frame or page is read.
 """
 
 import io
@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 RULE = 2
-"""To be raised when a file decodes to other pixels than before: what was found is then found anew."""
+"""Increase it when files decode to other pixels than before; caches of checks and pixels then expire."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 250_000_000
-"""A larger picture is taken for a decompression bomb; the largest phone sensors have 200 million."""
+"""A larger image is taken for a decompression bomb; the largest phone sensors have 200 million."""
 MAX_ASPECT = 1000
-"""Long side to short side; scaled by its short side, a longer strip would fill the memory."""
+"""Long side to short side. A longer strip, scaled by its short side, would fill the memory."""
 TURNS = {  # EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,46 +43,51 @@ UNREADABLE = (
 )
 """What Pillow raises for damaged files."""
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would refuse such photos; ours stands in decode()
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would refuse such photos; ours is checked in decode()
 
 
 class Refused(ValueError):
-    """The file is whole, and its pixels are outside of what is accepted."""
+    """The file is intact, but its size or pixel format is not accepted."""
 
 
 def decode(content: bytes, reduce: int = 0) -> Image.Image:
-    """The file's pixels as an RGB picture. Raises ValueError that says what is wrong with the file.
+    """The file's pixels as an RGB image. Raises ValueError that says what is wrong with the file.
 
-    reduce: the short side that a larger picture is scaled down to, in pixels; 0 keeps every pixel. A
+    reduce: the short side that a larger image is scaled down to, in pixels; 0 keeps every pixel. A
     JPEG is then decoded at a half, a quarter or an eighth of its size where that is enough, which takes
     a phone photo a fraction of the time.
     """
+    # read, and convert to RGB
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
+        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+            width, height = file.size
             check_size(width, height)
             if reduce:
-                image.draft(None, (reduce, reduce))  # at least that; does nothing to other formats
-            image.load()
+                file.draft(None, (reduce, reduce))  # at least that; does nothing to other formats
+            file.load()
             # not ImageOps.exif_transpose, which writes the EXIF block anew and fails on a broken one
-            orientation = image.getexif().get(0x0112)
-            picture = to_rgb(image)
+            orientation = file.getexif().get(0x0112)
+            image = to_rgb(file)
     except Refused:
         raise
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)
-        raise ValueError(f"is not a picture ({kinds} are read)" if content else "is empty") from None
+        raise ValueError(f"is not an image ({kinds} are read)" if content else "is empty") from None
     except UNREADABLE as error:
         raise ValueError(f"cannot be decoded: {error}") from error
+
+    # turn
     if orientation in TURNS:
-        picture = picture.transpose(TURNS[orientation])
+        image = image.transpose(TURNS[orientation])
         if orientation >= 5:
             width, height = height, width
+
+    # reduce
     short = min(width, height)
     if reduce and short > reduce:
         size = (round(width * reduce / short), round(height * reduce / short))
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-    return picture
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return image
 
 
 def check_size(width: int, height: int) -> None:

@@ -1,8 +1,8 @@
-"""List files: which pictures a split has, with the label and the content hash of each.
+"""List files: the images of a split, with the label and the content hash of each.
 
-A line is `<sha256> <label> <path>`. The hash is what makes a stage that depends on a list depend on
-the pictures in it, and on no other. The path is from the project's root and stands last, so that it
-may hold any character; a backslash and line ends in it are escaped.
+A line is `<sha256> <label> <path>`. Because of the hash, a stage that depends on a list depends on
+the content of its images, and of no others. The path is from the project's root. It comes last, so
+that it may hold any character; a backslash and line ends in it are escaped.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def read_list(path: Path) -> list[ListedImage]:
 
 
 def write_classes(path: Path, classes: list[str]) -> None:
-    """One class name a line; the line's number, from 0, is the label."""
+    """One class name per line; the line's number, from 0, is the label."""
     write_text(path, "".join(f"{escape(name)}\n" for name in classes))
 
 

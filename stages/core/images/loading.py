@@ -18,9 +18,9 @@ from stages.core.images.store import ImageStore
 class LoadImage(BaseTransform):
     """A file as (H, W, 3) uint8 BGR, which MMPretrain's transforms expect, by decoding.py's rule.
 
-    reduce: the short side that a larger picture is first reduced to, in pixels; 0 is off. What is then
-    seen is kept in the folder `store`, where one is given, up to `store_gb`: what comes from there
-    is what decoding gives, only sooner. writers: processes that fill the store at the same time.
+    reduce: the short side that a larger image is first reduced to, in pixels; 0 is off. If the folder
+    `store` is set, the reduced pixels are kept in it, up to `store_gb`. They equal what decoding
+    produces, and are read faster. writers: processes that fill the store at the same time.
     """
 
     def __init__(self, reduce: int = 0, store: str = "", store_gb: float = 0.0, writers: int = 1):
@@ -29,24 +29,24 @@ class LoadImage(BaseTransform):
         self.store = ImageStore(Path(store), reduce, store_gb, writers) if kept else None
 
     def transform(self, results: dict) -> dict:
-        if "img" in results:  # MMPretrain's own inferencer has read it
+        if "img" in results:  # MMPretrain's own inferencer has already read it
             return results
         sha256 = results.get("sha256")
-        picture = self.store.get(sha256) if self.store and sha256 else None
-        if picture is None:
+        pixels = self.store.get(sha256) if self.store and sha256 else None
+        if pixels is None:
             path = results["img_path"]
             content = Path(path).read_bytes()
             if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-                raise ValueError(f"{path} is another picture than the one listed: run `dvc repro`.")
+                raise ValueError(f"{path} is another image than the one listed: run `dvc repro`.")
             try:
                 rgb = decode(content, self.reduce)
             except ValueError as error:
                 raise ValueError(f"{path} {error}.") from error
-            picture = np.asarray(rgb)[:, :, ::-1].copy()
+            pixels = np.asarray(rgb)[:, :, ::-1].copy()
             if self.store and sha256:
-                self.store.put(sha256, picture)
-        results["img"] = picture
-        results["img_shape"] = results["ori_shape"] = picture.shape[:2]
+                self.store.put(sha256, pixels)
+        results["img"] = pixels
+        results["img_shape"] = results["ori_shape"] = pixels.shape[:2]
         return results
 
 

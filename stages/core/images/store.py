@@ -1,8 +1,9 @@
-"""Decoded, reduced pictures on disk, so that a photo is decoded once and not in every epoch.
+"""Decoded, reduced images on disk, so that a photo is decoded once and not in every epoch.
 
-A file a picture, named by the content hash of the original, holding its pixels as they are: a changed
-picture has another name, and what is read is exactly what was decoded. Safe to delete at any time, and
-to share between workers and runs: files appear whole, under their final name.
+There is one file per image. It is named by the content hash of the original and holds the pixels
+uncompressed. So a changed image has another name, and what is read is exactly what was decoded. The
+store is safe to delete at any time, and to share between workers and runs, because each file is
+renamed to its final name when it is complete.
 """
 
 import os
@@ -22,11 +23,11 @@ HEADER = 128
 
 class ImageStore:
     def __init__(self, folder: Path, reduce: int, max_gb: float, writers: int = 1):
-        """reduce: the short side of the pictures. max_gb: once half of it is used, pictures of other
-        sizes are removed; when it is reached, nothing more is kept.
+        """reduce: the short side of the images. max_gb: once half of it is used, images of other sizes
+        are removed; once all of it is used, nothing more is kept.
 
-        writers: processes of this run that fill it at the same time. Each counts what is there, keeps
-        pictures in its share of half the room, and counts again, so that two runs have room for both.
+        writers: processes of this run that fill the store at the same time. Each process counts what is
+        there, fills its share of half the room, and counts again, so that two runs have room for both.
         """
         self.root, self.max_bytes, self.writers = folder, max_gb * 1e9, writers
         self.folder = folder / f"{reduce}-{RULE}"
@@ -36,7 +37,7 @@ class ImageStore:
         self.room = self.counted_room()
 
     def get(self, sha256: str) -> np.ndarray | None:
-        """(H, W, 3) uint8, or None when it is not kept."""
+        """(H, W, 3) uint8, or None if the store does not have it."""
         try:
             content = self.path(sha256).read_bytes()
             pixels = np.frombuffer(content, np.uint8, offset=HEADER)
@@ -44,9 +45,9 @@ class ImageStore:
         except (OSError, ValueError, EOFError):
             return None
 
-    def put(self, sha256: str, picture: np.ndarray) -> None:
-        """Keep a picture; a full disk or a full store is no error, as it is only sooner with it."""
-        size = picture.nbytes + HEADER
+    def put(self, sha256: str, image: np.ndarray) -> None:
+        """Keep an image. A full disk or store is no error: the image is then decoded each time."""
+        size = image.nbytes + HEADER
         if 0 < self.room < size:
             self.room = self.counted_room()
         if size > self.room:
@@ -57,7 +58,7 @@ class ImageStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                np.save(file, picture)
+                np.save(file, image)
             os.replace(partial, path)
             self.room -= size
         except OSError:
@@ -74,20 +75,20 @@ class ImageStore:
 
 @cache
 def shape_of(header: bytes) -> tuple[int, ...]:
-    """The shape of the array in a .npy file, of which numpy would parse the same header each time.
+    """The shape of the array in a .npy file, cached because numpy would parse the same header each time.
 
-    Raises ValueError for any but an array of bytes.
+    Raises ValueError unless it is an array of bytes.
     """
     stream = BytesIO(header)
     np.lib.format.read_magic(stream)
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     if fortran_order or dtype != np.uint8 or stream.tell() != HEADER:
-        raise ValueError(f"{header!r} is no header of a picture")
+        raise ValueError(f"{header!r} is not the header of an image")
     return shape
 
 
 def bytes_in(folder: Path) -> int:
-    """What its files take on the disk; one that another run removes meanwhile is no error."""
+    """The size of all files in a folder; a file that another run removes meanwhile is skipped."""
     used = 0
     for parent, _, names in os.walk(folder):
         for name in names:
