@@ -42,7 +42,9 @@ def main(root: Path = Path()) -> None:
     chosen = select(predictions, cam.select, cam.num_images)
     ensure_images(root, [row.path for row in chosen])
 
-    cfg = open_config(root, params.runtime.replace(store_gb=0.0), device, training=False)
+    cfg = open_config(
+        layout.rendered_config, root, params.runtime.replace(store_gb=0.0), device, training=False
+    )
     model, classes = load_classifier(cfg, layout.checkpoint, device)
     targets = [target_class(row, cam.target_category, classes) for row in chosen]
     labels = [classes.index(target) for target in targets]

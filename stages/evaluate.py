@@ -33,7 +33,7 @@ def main(root: Path = Path()) -> None:
     ensure_images(root, [image.path for image in images])
 
     # the network as training left it
-    cfg = open_config(root, params.runtime, device, training=False)
+    cfg = open_config(layout.rendered_config, root, params.runtime, device, training=False)
     cfg.work_dir = str(layout.work / "evaluate")
     cfg.test_dataloader.batch_size = params.evaluate.batch_size
     if params.evaluate.tta == "flip":

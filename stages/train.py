@@ -69,7 +69,7 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
     device = use_device(runtime.device)
     images = read_list(layout.train_list) + read_list(layout.val_list)
     ensure_images(root, [image.path for image in images])
-    cfg = open_config(root, runtime, device, training=True)
+    cfg = open_config(layout.rendered_config, root, runtime, device, training=True)
     keep_freed_memory()
 
     # a folder of its own for what decides the result

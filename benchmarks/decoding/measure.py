@@ -84,7 +84,7 @@ def main(photos: Path | None, count: int, rounds: int) -> None:
 def load_epochs(project: Path, epochs: int) -> list[float]:
     """Seconds for each pass over the training loader."""
     runtime = load_params(project / "params.yaml").runtime
-    cfg = open_config(project, runtime, "cpu", training=True)
+    cfg = open_config(project / "configs/rendered.py", project, runtime, "cpu", training=True)
     init_default_scope(cfg.default_scope)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     seconds = []

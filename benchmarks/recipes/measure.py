@@ -185,7 +185,7 @@ def pretrained_features(project: Path):
     run(project, "render_config")
     # with the run's kernels: the same bytes, and with them the same scenes, in each run
     runtime = load_params(project / "params.yaml").runtime
-    cfg = open_config(project, runtime, "cpu", training=False)
+    cfg = open_config(project / "configs/rendered.py", project, runtime, "cpu", training=False)
     model = get_model(cfg, pretrained=False, device="cpu").eval()
     load_pretrained(model, project / "data/weights/pretrained.pth")
     names = read_classes(project / "data/dataset/classes.txt")

@@ -39,7 +39,9 @@ def main(
     runtime = load_params(layout.params).runtime
     device = use_device(runtime.device)
     files = find_files(paths)
-    cfg = open_config(root, runtime.replace(store_gb=0.0), device, training=False)
+    cfg = open_config(
+        layout.rendered_config, root, runtime.replace(store_gb=0.0), device, training=False
+    )
     model, classes = load_classifier(cfg, layout.checkpoint, device)
 
     predictions, problems = [], []

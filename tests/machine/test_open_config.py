@@ -18,7 +18,7 @@ from stages.core.machine.placement import open_config
 from stages.core.params import load_params
 root = Path(sys.argv[1])
 runtime = load_params(root / "params.yaml").runtime
-cfg = open_config(root, runtime, "cpu", training=sys.argv[2] == "train")
+cfg = open_config(root / "configs/rendered.py", root, runtime, "cpu", training=sys.argv[2] == "train")
 print(json.dumps({
     "training": sorted(name for name in sys.modules if name.startswith("stages.core.training.")),
     "scoring": "stages.core.scoring.metrics" in sys.modules,

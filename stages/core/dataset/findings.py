@@ -1,11 +1,11 @@
 """What is wrong with which image, and whether it can be used."""
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.dataset.sources import SPLITS, DatasetImage
+from stages.core.files import write_csv
 
 SHOWN = 10
 SMALL_CLASS = 20
@@ -164,10 +164,5 @@ def summary(findings: list[Finding], excluded: bool = True) -> str:
 
 
 def write_findings(path: Path, findings: list[Finding]) -> None:
-    """Columns: path, finding, reason, excluded (0 or 1)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        write = csv.writer(file, lineterminator="\n").writerow
-        write(["path", "finding", "reason", "excluded"])
-        for finding in findings:
-            write([finding.image.path, finding.kind, finding.reason, int(finding.excluded)])
+    rows = ((f.image.path, f.kind, f.reason, int(f.excluded)) for f in findings)
+    write_csv(path, ["path", "finding", "reason", "excluded"], rows)

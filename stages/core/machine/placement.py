@@ -18,15 +18,15 @@ from stages.core.params import RuntimeParams
 TRAINING_CODE = "stages.core.training."
 
 
-def open_config(root: Path, runtime: RuntimeParams, device: str, training: bool) -> Config:
-    """configs/rendered.py, ready to run here; from now on torch computes as training does.
+def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, training: bool) -> Config:
+    """The rendered config at `path`, ready to run here; from now on torch computes as training does.
 
     training: False leaves out the hooks of training and imports none of its code, so that an edited
     hook changes no score. Raises RuntimeError when this machine cannot do what the config asks for.
     """
     layout = Layout(root)
     # mmengine would format the config for its log and for each checkpoint, which takes it a second each
-    cfg = Config.fromfile(layout.rendered_config, import_custom_modules=False, format_python_code=False)
+    cfg = Config.fromfile(path, import_custom_modules=False, format_python_code=False)
     modules = cfg.custom_imports.imports
     import_modules_from_strings([m for m in modules if training or not m.startswith(TRAINING_CODE)])
 
