@@ -122,7 +122,7 @@ def verified(path: Path, expected: str, where: str, url: str = "") -> WeightsFil
         raise ValueError(
             f"{where}: found {contents(path)} with sha256 {found}; expected {expected}... It was "
             "truncated or changed on the way, or it is another file. Fetch it again, perhaps from "
-            "another host. Set weights.sha256 in params.yaml only to what the publisher of the weights states."
+            "another host. Set weights.sha256 in params.yaml only to what the publisher states."
         )
     return WeightsFile(path, found, url)
 
