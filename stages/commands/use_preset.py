@@ -1,11 +1,10 @@
 """Switch params.yaml to a preset, keeping its comments.
 
-Presets are in configs/presets/. Each is the preset `default` with values of its own, so nothing of the
-preset before it is left. It may name a data file, which is brought in with `dvc import-url` unless it is
-there already.
+A preset overrides values of the preset `default`, so no value of the previous preset remains. It may
+name a data file, which `dvc import-url` downloads unless the project has it already.
 
     python -m stages use_preset                      list the presets
-    python -m stages use_preset fruit30-resnet18     the MMPretrain tutorial's own case
+    python -m stages use_preset fruit30-resnet18     the example of the MMPretrain tutorial
 """
 
 import argparse
@@ -24,11 +23,12 @@ from stages.core.params import check_params
 
 
 def main(name: str, url: str | None = None, root: Path = Path()) -> None:
-    """url: where the data file is, in place of the preset's own address."""
+    """url: the address of the data file; the preset's own by default."""
     layout = Layout(root)
     preset = read_preset(layout.presets, name)
     text = merged(layout.params.read_text(encoding="utf-8"), preset["params"])
 
+    # bring in the data first, so that params.yaml never names data that are missing
     data = preset.get("data")
     if data and not (root / f"{data['path']}.dvc").exists():
         command = ["dvc", "import-url", url or data["url"], data["path"]]
@@ -42,7 +42,7 @@ def main(name: str, url: str | None = None, root: Path = Path()) -> None:
 
 
 def read_preset(folder: Path, name: str) -> dict:
-    """The preset's `params`, laid over those of the preset `default`, and its `data`, if it has any."""
+    """A preset, its `params` completed with those of the preset `default`."""
     names = preset_names(folder)
     if name not in names:
         near = get_close_matches(name, names)
@@ -53,7 +53,7 @@ def read_preset(folder: Path, name: str) -> dict:
 
 
 def laid_over(values: dict, changes: dict) -> dict:
-    """`values` with those of `changes` in their place; neither is changed."""
+    """A copy of `values`, with those of `changes` in place of the old ones."""
     return values | {
         key: laid_over(values.get(key, {}), value) if isinstance(value, dict) else value
         for key, value in changes.items()
@@ -65,7 +65,7 @@ def preset_names(folder: Path) -> list[str]:
 
 
 def merged(text: str, changes: dict) -> str:
-    """The YAML `text` with values replaced by `changes`; comments, order and layout stay.
+    """The YAML `text` with the values of `changes`; its comments, order and layout stay.
 
     Raises ValueError for a key that `text` does not have.
     """
@@ -86,7 +86,7 @@ def replace_values(content: CommentedMap, changes: dict, where: str) -> None:
         if isinstance(value, dict):
             replace_values(content[key], value, f"{where}: {key}")
         elif content[key] == value:
-            continue  # as it is written
+            continue  # keep its notation, 1e-3 for example
         elif isinstance(value, list):
             content[key] = CommentedSeq(value)
             content[key].fa.set_flow_style()

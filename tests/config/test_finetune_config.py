@@ -1,4 +1,4 @@
-"""render-config computes what the tutorial edits by hand."""
+"""render-config computes what the MMPretrain tutorial edits by hand."""
 
 import re
 
@@ -26,7 +26,7 @@ def render(tmp_path, model="resnet/resnet18_8xb32_in1k", classes=FRUITS, source=
 def test_the_head_and_the_preprocessor_get_the_number_of_classes(tmp_path):
     cfg = render(tmp_path)
     assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 6
-    assert cfg.data_preprocessor.mean == [123.675, 116.28, 103.53]  # the weights' own
+    assert cfg.data_preprocessor.mean == [123.675, 116.28, 103.53]  # those of the weights
     assert cfg.load_from == "data/weights/pretrained.pth"
 
 
@@ -49,7 +49,7 @@ def test_topk_fits_the_number_of_classes(tmp_path, count, topk):
     assert tuple(cfg.model.head.topk) == topk
 
 
-def test_the_tutorials_recipe_comes_out_number_for_number(tmp_path):
+def test_the_preset_of_the_tutorial_has_the_tutorials_numbers(tmp_path):
     from stages.commands.use_preset import merged, read_preset
 
     preset = read_preset(REPO / "configs/presets", "fruit30-resnet18")
@@ -79,7 +79,7 @@ def test_the_tutorials_recipe_comes_out_number_for_number(tmp_path):
 def test_the_learning_rate_follows_the_batch(tmp_path, batch, lr):
     cfg = render(tmp_path, train={"batch_size": batch, "lr": 0.01, "lr_batch_size": 32})
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(lr)
-    # and mmengine multiplies by the number of processes
+    # mmengine also multiplies it by the number of processes
     assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=batch)
 
 
@@ -89,14 +89,14 @@ def test_warm_up_then_cosine_cover_all_epochs(tmp_path):
     assert (warmup.begin, warmup.end, cosine.begin, cosine.end, cosine.T_max) == (0, 1, 1, 8, 7)
 
 
-def test_seed_and_determinism_reach_all_that_draws(tmp_path):
+def test_the_seed_reaches_every_random_component(tmp_path):
     cfg = render(tmp_path, seed=7, train={"threads": 3})
     assert cfg.randomness == dict(seed=7, deterministic=True)
     assert cfg.train_dataloader.dataset.seed == 7
     assert cfg.custom_hooks[0] == dict(type="RepeatableRun") and cfg.threads == 3
 
 
-def test_what_mim_train_adds_unseen_is_written_down(tmp_path):
+def test_what_mim_train_adds_silently_is_in_the_config(tmp_path):
     cfg = render(tmp_path)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         assert loader.collate_fn == dict(type="collate_by_value")
@@ -104,7 +104,7 @@ def test_what_mim_train_adds_unseen_is_written_down(tmp_path):
     assert cfg.train_dataloader.persistent_workers is True
 
 
-def test_mixup_takes_a_loss_that_accepts_mixed_labels(tmp_path):
+def test_mixup_uses_a_loss_that_accepts_mixed_labels(tmp_path):
     cfg = render(tmp_path, augment={"mixup": 0.2, "cutmix": 1.0}, train={"label_smoothing": 0.0})
     assert cfg.model.train_cfg.augments == [
         dict(type="Mixup", alpha=0.2),
@@ -114,7 +114,7 @@ def test_mixup_takes_a_loss_that_accepts_mixed_labels(tmp_path):
     assert "cal_acc" not in cfg.model.head
 
 
-def test_rare_classes_can_be_repeated_or_weigh_more(tmp_path):
+def test_rare_classes_can_be_repeated_or_weighted(tmp_path):
     cfg = render(tmp_path, train={"oversample": 0.1, "class_weights": "balanced"})
     seeded = cfg.train_dataloader.dataset
     assert (seeded.type, seeded.dataset.type) == ("SeededDataset", "ClassBalancedDataset")
@@ -123,7 +123,7 @@ def test_rare_classes_can_be_repeated_or_weigh_more(tmp_path):
     assert dict(type="BalancedLoss") not in render(tmp_path).custom_hooks
 
 
-def test_source_none_loads_nothing_and_builds_on_nothing(tmp_path):
+def test_source_none_loads_no_weights_and_fits_no_head(tmp_path):
     cfg = render(tmp_path, source="none")
     assert cfg.load_from is None
     assert {"FittedHead", "PretrainedStatistics"} & {hook["type"] for hook in cfg.custom_hooks} == set()
@@ -141,14 +141,14 @@ def test_source_none_loads_nothing_and_builds_on_nothing(tmp_path):
         ({"ema": 0.1, "early_stopping": 2}, ["EMAHook", "EarlyStopping"], 8),
     ],
 )
-def test_a_strategy_is_what_is_fitted_kept_and_trained(tmp_path, train, hooks, epochs):
+def test_a_strategy_selects_hooks_and_epochs(tmp_path, train, hooks, epochs):
     off = {"strategy": "finetune", "batch_norm": "batch", "epochs": 8}
     cfg = render(tmp_path, train=off | train)
     assert [hook["type"] for hook in cfg.custom_hooks[2:]] == hooks
     assert cfg.train_cfg.max_epochs == epochs
 
 
-def test_the_gradient_is_cut_to_a_norm_or_left_alone(tmp_path):
+def test_the_gradient_is_clipped_to_a_norm_or_not_at_all(tmp_path):
     assert render(tmp_path, train={"clip_grad": 1.0}).optim_wrapper.clip_grad == dict(max_norm=1.0)
     assert render(tmp_path, train={"clip_grad": 0.0}).optim_wrapper.clip_grad is None
 
@@ -161,7 +161,7 @@ def test_swin_pads_a_grid_that_is_smaller_than_its_window(tmp_path, size, padded
     assert cfg.model.backbone.get("pad_small_map") is padded and cfg.model.backbone.img_size == size
 
 
-def test_a_network_with_position_embeddings_gets_the_picture_size(tmp_path):
+def test_a_network_with_position_embeddings_gets_the_image_size(tmp_path):
     cfg = render(
         tmp_path, "vision_transformer/vit-base-p16_64xb64_in1k-384px", image={"size": 160, "resize": 160}
     )
@@ -184,7 +184,7 @@ def test_a_model_that_cannot_be_a_classifier_is_refused_by_name(tmp_path, model,
         render(tmp_path, model)
 
 
-def test_a_key_that_the_base_does_not_know_is_an_error():
+def test_a_key_that_the_base_does_not_have_is_an_error():
     cfg = Config({"train_cfg": {"max_epochs": 1}, "hooks": [{"type": "A"}]})
     with pytest.raises(
         ValueError, match=r"config key 'train_cfg.epochs' is unknown .* not one of max_epochs"
@@ -194,7 +194,7 @@ def test_a_key_that_the_base_does_not_know_is_an_error():
         set_values(cfg, {"hooks.1.type": "B"})
 
 
-def test_the_rendered_text_is_a_config_that_says_the_same(tmp_path):
+def test_the_rendered_text_reads_back_as_the_same_config(tmp_path):
     cfg = render(tmp_path)
     text = rendered_text(cfg)
     assert text == rendered_text(render(tmp_path))

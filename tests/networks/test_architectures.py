@@ -1,4 +1,4 @@
-"""Any of MMPretrain's classifiers renders, trains a step and predicts; another model is refused by name."""
+"""MMPretrain's classifiers render, train a step and predict; another model is refused by name."""
 
 import csv
 import hashlib
@@ -25,15 +25,15 @@ SIZES = {  # name: pixels
     "convnext-v2-atto_fcmae-pre_3rdparty_in1k": 32,
     "deit-tiny_4xb256_in1k": 32,  # a ViT of 224 pixels: its position embeddings are adapted
     "swin-tiny_16xb64_in1k": 64,
-    "swinv2-tiny-w8_3rdparty_in1k-256px": 64,  # tables of its picture size
-    "tinyvit-5m_3rdparty_in1k": 64,  # a picture size of two numbers
-    "levit-128s_3rdparty_in1k": 224,  # a head with a teacher's, and one picture size
+    "swinv2-tiny-w8_3rdparty_in1k-256px": 64,  # tables of its image size
+    "tinyvit-5m_3rdparty_in1k": 64,  # an image size of two numbers
+    "levit-128s_3rdparty_in1k": 224,  # a second head for a teacher, and one image size
     "hrnet-w18_3rdparty_8xb32_in1k": 64,  # two necks
 }
 
 
 @pytest.fixture(autouse=True)
-def torch_as_it_was():
+def restore_torch():
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     yield
     torch.set_num_threads(threads)
@@ -42,7 +42,7 @@ def torch_as_it_was():
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A root with two classes of pictures, and the repository's own configs."""
+    """A root with two classes of images, and the repository's own configs."""
     from conftest import REPO
 
     class_folders(tmp_path / "data/photos", {"a": 6, "b": 6})
@@ -55,7 +55,7 @@ def project(tmp_path, monkeypatch):
 
 
 def random_weights(path, model: str) -> dict:
-    """What params.yaml says of a checkpoint of `model` with random numbers in it."""
+    """Write a checkpoint of `model` with random weights; returns its `weights` section."""
     torch.manual_seed(0)
     network = get_model(mmpretrain_config(find_model(model)), pretrained=False)
     write_checkpoint(path, network.state_dict(), {})
@@ -64,7 +64,7 @@ def random_weights(path, model: str) -> dict:
 
 
 def rendered(project, model: str) -> Config:
-    """The config of `model` with two classes, as params.yaml asks."""
+    """The config of `model` with two classes and the values of params.yaml."""
     base = Config.fromfile("configs/finetune.py", import_custom_modules=False)
     own, params = mmpretrain_config(find_model(model)), load_params(project / "params.yaml")
     return finetune_config(base, own, {"source": "mim", "model": model}, params, ["a", "b"])
@@ -101,8 +101,8 @@ def test_it_renders_trains_and_predicts(project, model, strategy):
     if strategy == "finetune":
         moved = [key for key in trained if key in before and before[key].shape == trained[key].shape]
         assert any(not torch.equal(trained[key], before[key]) for key in moved)
-    picture = next((project / "data/photos/a").iterdir())
-    text, unreadable = predict.main([str(picture)], kind="json", root=project)
+    image = next((project / "data/photos/a").iterdir())
+    text, unreadable = predict.main([str(image)], kind="json", root=project)
     (answer,) = json.loads(text)
     assert {entry["name"] for entry in answer["classes"]} == {"a", "b"} and not unreadable
     assert sum(entry["score"] for entry in answer["classes"]) == pytest.approx(1, abs=1e-4)
@@ -124,15 +124,13 @@ def test_it_renders_trains_and_predicts(project, model, strategy):
         ),
     ],
 )
-def test_a_model_that_needs_another_parameter_is_named_with_it_before_training(
-    project, model, changed, message
-):
+def test_the_error_names_a_model_and_the_parameter_that_it_needs(project, model, changed, message):
     write_params(project, **({"image": {"size": 128}} | changed))
     with pytest.raises(ValueError, match=message):
         rendered(project, model)
 
 
-def test_a_network_published_as_a_linear_probe_is_trained_whole(project):
+def test_a_network_published_as_a_linear_probe_trains_all_layers(project):
     model = "resnet50_byol-pre_8xb512-linear-coslr-90e_in1k"
     assert mmpretrain_config(find_model(model)).model.backbone.frozen_stages == 4
     write_params(project)
@@ -143,7 +141,7 @@ def test_a_network_published_as_a_linear_probe_is_trained_whole(project):
 @pytest.mark.parametrize(
     "model", ["mae_vit-base-p16_8xb512-amp-coslr-300e_in1k", "blip-base_3rdparty_caption"]
 )
-def test_a_model_that_is_no_classifier_is_refused_by_name(project, model):
+def test_a_model_that_is_not_a_classifier_is_refused_by_name(project, model):
     write_params(project, weights={"source": "none", "model": model})
     with pytest.raises(ValueError, match=f"(?s){model}.*cannot be fine-tuned"):
         fetch_weights.main(project)

@@ -1,4 +1,4 @@
-"""A checkpoint fits exactly or is refused, and its bytes tell only its weights."""
+"""A checkpoint must fit exactly, and its bytes depend only on its weights and meta."""
 
 import pickle
 from collections import OrderedDict
@@ -20,7 +20,7 @@ def model() -> nn.Module:
     return nn.ModuleDict({"backbone": nn.Conv2d(3, 4, 3), "head": nn.Linear(4, 2)})
 
 
-def test_the_same_tensors_give_the_same_bytes_whatever_the_name_and_layout(tmp_path):
+def test_equal_tensors_produce_equal_bytes_whatever_the_name_and_layout(tmp_path):
     weights = {"w": torch.randn(2, 3, 4, 4)}
     write_checkpoint(tmp_path / "a.pth", weights, {"epoch": 3})
     laid_out = {"w": weights["w"].to(memory_format=torch.channels_last)}
@@ -55,7 +55,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_keys(tmp_path, chang
         load_exactly(model(), tmp_path / "a.pth")
 
 
-def test_pretrained_weights_may_bring_another_head_but_must_cover_the_backbone(tmp_path):
+def test_pretrained_weights_may_have_another_head_but_must_cover_the_backbone(tmp_path):
     state = OrderedDict((key, value + 1) for key, value in model().state_dict().items())
     state["head.weight"], state["head.bias"] = torch.zeros(1000, 4), torch.zeros(1000)
     write_checkpoint(tmp_path / "w.pth", state, {})
@@ -91,6 +91,6 @@ def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_missing_checkpoint_says_what_to_run(tmp_path):
+def test_the_error_for_a_missing_checkpoint_names_the_command(tmp_path):
     with pytest.raises(FileNotFoundError, match="best.pth does not exist. Run `dvc repro`"):
         read_checkpoint(tmp_path / "best.pth")

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in MMPretrain is the published network, weight for weight."""
+"""Our EfficientNet-Lite0 is the published network, weight for weight."""
 
 from collections import OrderedDict
 
@@ -33,7 +33,7 @@ def published_forward(weights: dict, x: torch.Tensor) -> torch.Tensor:
     def conv(x, name, stride=1, groups=1):
         weight = weights[f"{name}.weight"]
         kernel, pads = weight.shape[-1], []
-        for size in (x.shape[3], x.shape[2]):  # TensorFlow's SAME: the odd pixel goes right and below
+        for size in (x.shape[3], x.shape[2]):  # TensorFlow's SAME: an odd pixel is added right and below
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
         return F.conv2d(F.pad(x, pads), weight, stride=stride, groups=groups)
@@ -62,7 +62,7 @@ def published_forward(weights: dict, x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 75)])
-def test_the_converted_weights_give_the_published_networks_scores(published, size):
+def test_the_converted_weights_produce_the_published_scores(published, size):
     config = REPO / "configs/models/efficientnet_lite0.py"
     model = get_model(Config.fromfile(config), pretrained=False)
     model.load_state_dict(convert_lite0(published), strict=True)
@@ -86,7 +86,7 @@ def test_weights_of_another_network_are_refused(published):
     with pytest.raises(ValueError, match=r"found _fc.weight \(10, 1280\) in place of head.fc.weight"):
         convert_lite0(reshaped)
     items = list(published.items())
-    items[1], items[2] = items[2], items[1]  # of one shape, so that only the names tell
+    items[1], items[2] = items[2], items[1]  # of equal shape, so only the names differ
     with pytest.raises(ValueError, match=r"found _bn0.bias \(32,\) in place of backbone.layers.0.bn.w"):
         convert_lite0(OrderedDict(items))
 

@@ -1,4 +1,4 @@
-"""What fetch-weights brings is what was asked for, and what fails leaves nothing behind."""
+"""fetch-weights publishes verified weights, and a failure leaves no files behind."""
 
 import hashlib
 import io
@@ -51,7 +51,7 @@ def root(project: Path) -> Path:
 
 @pytest.fixture(params=["mim", "url"])
 def source(request, root: Path, host: DownloadHost) -> str:
-    """A project whose weights come from `host`, by either way of downloading."""
+    """The weights.source of a project that downloads from `host`, once for each way."""
     write_params(root, weights=download_params(request.param, host))
     return request.param
 
@@ -66,7 +66,7 @@ def files(root: Path) -> set[str]:
 
 
 def fetch_fails(root: Path, error: type, *messages: str) -> None:
-    """fetch-weights refuses with all of the messages, and no file and no folder more than before."""
+    """fetch-weights fails with all of the messages, and leaves no new file or folder."""
     before = set(root.rglob("*"))
     with pytest.raises(error) as raised:
         fetch_weights.main(root)
@@ -79,7 +79,7 @@ def published(root: Path) -> dict:
     return torch.load(root / "data/weights/pretrained.pth", weights_only=True)
 
 
-def test_a_download_is_published_with_its_config_and_its_origin(root, host, source, capfd):
+def test_a_download_is_published_with_its_config_and_its_source(root, host, source, capfd):
     host.answers[RESNET18] = Answer(CHECKPOINT)
     fetch_weights.main(root)
     assert files(root) - {f".work/downloads/{SHA256}.pth"} == OUTPUTS | {
@@ -105,7 +105,7 @@ def test_a_download_is_published_with_its_config_and_its_origin(root, host, sour
     )
 
 
-def test_the_same_weights_give_the_same_bytes(root, host):
+def test_the_same_weights_produce_the_same_bytes(root, host):
     write_params(root, weights=download_params("url", host))
     host.answers[RESNET18] = Answer(CHECKPOINT)
     fetch_weights.main(root)
@@ -115,7 +115,7 @@ def test_the_same_weights_give_the_same_bytes(root, host):
     assert {name: (root / name).read_bytes() for name in OUTPUTS} == first
 
 
-def test_what_is_already_there_is_not_asked_for_again(root, host, source):
+def test_an_earlier_download_is_not_requested_again(root, host, source):
     host.answers[RESNET18] = Answer(CHECKPOINT)
     fetch_weights.main(root)
     shutil.rmtree(root / "data")  # as DVC does before a stage
@@ -124,7 +124,7 @@ def test_what_is_already_there_is_not_asked_for_again(root, host, source):
     assert len(host.asked) == 1 and files(root) >= OUTPUTS
 
 
-def test_a_partial_left_over_is_neither_trusted_nor_resumed(root, host, source):
+def test_a_partial_download_is_neither_trusted_nor_resumed(root, host, source):
     host.answers[RESNET18] = Answer(CHECKPOINT)
     for left_over in (
         root / f".work/downloads/{SHA256}.pth",
@@ -146,7 +146,7 @@ def test_a_truncated_download_is_refused(root, host, source):
     fetch_fails(root, ValueError, host.url + RESNET18, f"500 bytes with sha256 {found}", SHA256)
 
 
-def test_a_cut_connection_is_refused(root, host, source):
+def test_a_broken_connection_is_refused(root, host, source):
     host.answers[RESNET18] = Answer(CHECKPOINT[:500], length=len(CHECKPOINT))
     fetch_fails(root, RuntimeError, host.url + RESNET18, "cannot be downloaded", "500 bytes read")
 
@@ -157,28 +157,28 @@ def test_a_wrong_hash_is_refused(root, host, source):
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_an_error_page_is_not_taken_for_a_checkpoint(root, host, source, status):
+def test_an_error_page_is_not_used_as_a_checkpoint(root, host, source, status):
     host.answers[RESNET18] = Answer(b"<!DOCTYPE html><html>Sorry</html>", status=status)
     fetch_fails(root, RuntimeError, f"{status} ", host.url + RESNET18, "weights.mirror")
 
 
-def test_a_login_page_with_status_200_is_called_a_web_page(root, host, source):
+def test_a_login_page_with_status_200_is_reported_as_a_web_page(root, host, source):
     host.answers[RESNET18] = Answer(b"<!DOCTYPE html><html>Log in</html>")
     fetch_fails(root, ValueError, "found a web page of 34 bytes", f"expected {SHA256}")
 
 
-def test_a_host_that_does_not_tell_the_length_is_good_enough(root, host, source):
+def test_a_host_need_not_send_the_length(root, host, source):
     host.answers[RESNET18] = Answer(CHECKPOINT, length=None)
     fetch_weights.main(root)
     assert len(published(root)["state_dict"]) == 2
 
 
-def test_without_a_length_the_hash_finds_a_cut_connection(root, host, source):
+def test_without_a_length_the_hash_reveals_a_broken_connection(root, host, source):
     host.answers[RESNET18] = Answer(CHECKPOINT[:500], length=None)
     fetch_fails(root, ValueError, host.url + RESNET18, "found 500 bytes", f"expected {SHA256}")
 
 
-def test_a_host_that_is_gone_is_named(root, host, source):
+def test_the_error_names_a_host_that_is_down(root, host, source):
     host.close()
     fetch_fails(root, RuntimeError, host.url + RESNET18, "cannot be downloaded", "weights.source: path")
 
@@ -211,16 +211,16 @@ def test_a_malicious_checkpoint_executes_nothing(root, host, tmp_path_factory, l
     fetch_fails(root, ValueError, "is not a checkpoint of plain tensors", "mkdir", "could run code")
     assert not trap.exists()
     torch.load(io.BytesIO(body), weights_only=False)
-    assert trap.exists()  # so it was a real one
+    assert trap.exists()  # so the trap works
 
 
-def test_without_a_given_hash_the_name_tells_it(root, host):
+def test_without_weights_sha256_the_hash_is_in_the_name(root, host):
     host.answers[RESNET18] = Answer(CHECKPOINT)
     write_params(root, weights=download_params("mim", host, sha256=""))
     fetch_fails(root, ValueError, f"with sha256 {SHA256}", "expected fbbb1da6...")
 
 
-def test_eight_digits_of_the_hash_are_enough_and_upper_case_is_fine(root, host):
+def test_eight_digits_of_the_hash_in_upper_case_are_enough(root, host):
     host.answers[RESNET18] = Answer(CHECKPOINT)
     write_params(root, weights=download_params("mim", host, SHA256[:8].upper()))
     fetch_weights.main(root)
@@ -228,7 +228,7 @@ def test_eight_digits_of_the_hash_are_enough_and_upper_case_is_fine(root, host):
     assert len(host.asked) == 1
 
 
-def test_expected_digits_are_given_or_in_the_name_or_missing():
+def test_expected_digits_come_from_the_parameter_or_the_name():
     assert expected_sha256("resnet18-f37072fd.pth", "") == "f37072fd"
     assert expected_sha256("resnet18-f37072fd.pth", "AB" * 4) == "abababab"
     for name in ("resnet18_20210831.pth", "model.pth?x=-f37072fd", "model-f37072f.pth"):
@@ -238,7 +238,7 @@ def test_expected_digits_are_given_or_in_the_name_or_missing():
         expected_sha256("resnet18-f37072fd.pth", "f370")
 
 
-def test_a_mirror_may_have_a_path_and_a_slash(root, host):
+def test_a_mirror_may_have_a_path_and_a_final_slash(root, host):
     host.answers["/openmmlab" + RESNET18] = Answer(CHECKPOINT)
     params = download_params("mim", host) | {"mirror": f"{host.url}/openmmlab/"}
     write_params(root, weights=params)
@@ -247,9 +247,9 @@ def test_a_mirror_may_have_a_path_and_a_slash(root, host):
 
 
 @pytest.mark.parametrize("source", ["mim", "none"])
-def test_a_misspelt_model_is_named_with_the_near_ones(root, host, source):
-    misspelt = download_params("mim", host) | {"source": source, "model": "resnet18_8xb32_in1"}
-    write_params(root, weights=misspelt)
+def test_the_error_for_a_misspelled_model_suggests_similar_names(root, host, source):
+    misspelled = download_params("mim", host) | {"source": source, "model": "resnet18_8xb32_in1"}
+    write_params(root, weights=misspelled)
     fetch_fails(
         root, ValueError, "'resnet18_8xb32_in1'", "resnet18_8xb32_in1k", "python -m stages list_models"
     )
@@ -266,20 +266,20 @@ def test_a_misspelt_model_is_named_with_the_near_ones(root, host, source):
         ("replknet-31B_3rdparty_in1k", "config of replknet-31B_3rdparty_in1k cannot be read"),
     ],
 )
-def test_a_model_that_cannot_be_used_is_refused_before_anything_is_asked_for(root, host, model, message):
+def test_an_unsupported_model_is_refused_before_any_request(root, host, model, message):
     write_params(root, weights=download_params("mim", host) | {"model": model})
     fetch_fails(root, ValueError, message)
     assert host.asked == []
 
 
-def test_an_address_that_is_none_is_refused(root):
+def test_an_invalid_address_is_refused(root):
     params = {"source": "url", "sha256": SHA256}
     for url in ("download.openmmlab.com/x.pth", "file:///etc/hostname", "http://"):
         write_params(root, weights=params | {"url": url})
         fetch_fails(root, RuntimeError, f"{url} cannot be downloaded")
 
 
-def test_the_package_brings_efficientnet_lite0(root, capsys):
+def test_the_package_contains_efficientnet_lite0(root, capsys):
     write_params(root, weights={"source": "package", "model": "efficientnet_lite0"})
     fetch_weights.main(root)
     assert capsys.readouterr().out.startswith(
@@ -306,7 +306,7 @@ def test_the_package_has_no_other_model(root):
     ],
     ids=["tensors", "state_dict", "before torch 1.6"],
 )
-def test_a_path_is_read_where_it_lies(root, body):
+def test_weights_from_a_path_are_not_copied_or_changed(root, body):
     (root / "my.pth").write_bytes(body)
     params = {"source": "path", "model": "resnet18_8xb32_in1k", "path": "my.pth"}
     write_params(root, weights=params | {"sha256": hashlib.sha256(body).hexdigest()[:12]})
@@ -330,7 +330,7 @@ def test_a_path_is_read_where_it_lies(root, body):
         (b"not a checkpoint", "is not a checkpoint of plain tensors"),
         (CHECKPOINT[:500], "is not a checkpoint of plain tensors"),
     ],
-    ids=["nested", "list", "empty", "no bytes", "text", "cut"],
+    ids=["nested", "list", "empty", "no bytes", "text", "truncated"],
 )
 def test_a_file_without_a_state_dict_is_refused(root, body, found):
     (root / "my.pth").write_bytes(body)
@@ -339,7 +339,7 @@ def test_a_file_without_a_state_dict_is_refused(root, body, found):
     fetch_fails(root, ValueError, "my.pth", found)
 
 
-def test_no_weights_still_bring_the_models_config(root, capsys):
+def test_without_weights_the_models_config_is_still_written(root, capsys):
     write_params(root, weights={"source": "none", "model": "resnet18_8xb32_in1k"})
     fetch_weights.main(root)
     assert dict(published(root)) == {"meta": {}, "state_dict": {}}
@@ -348,7 +348,7 @@ def test_no_weights_still_bring_the_models_config(root, capsys):
     assert "from scratch" in capsys.readouterr().out
 
 
-def test_a_failure_leaves_the_last_outputs_alone(root, host):
+def test_a_failure_keeps_the_previous_outputs(root, host):
     write_params(root, weights={"source": "none"})
     fetch_weights.main(root)
     before = {name: (root / name).read_bytes() for name in OUTPUTS}

@@ -16,7 +16,7 @@ def listed(capsys, *patterns: str, **options) -> str:
     return capsys.readouterr().out
 
 
-def test_columns_are_aligned_and_say_what_the_index_says(capsys):
+def test_columns_are_aligned_and_repeat_the_index(capsys):
     assert listed(capsys, "resnet18", "lite0").splitlines() == [
         "name                    source   params (M)  FLOPs (G)  top-1 %  top-5 %",
         "efficientnet_lite0      package        4.65       0.41    75.10        -",
@@ -25,7 +25,7 @@ def test_columns_are_aligned_and_say_what_the_index_says(capsys):
     ]
 
 
-def test_json_has_the_plain_numbers(capsys):
+def test_json_has_unscaled_numbers(capsys):
     assert json.loads(listed(capsys, "resnet18_8xb32*", as_json=True)) == [
         {
             "name": "resnet18_8xb32_in1k",
@@ -38,7 +38,7 @@ def test_json_has_the_plain_numbers(capsys):
     ]
 
 
-def test_a_pattern_is_a_part_of_the_name_or_a_glob_in_any_case(capsys):
+def test_a_pattern_is_part_of_a_name_or_a_glob_in_any_case(capsys):
     def names(*patterns):
         return [row["name"] for row in json.loads(listed(capsys, *patterns, as_json=True))]
 
@@ -50,33 +50,33 @@ def test_a_pattern_is_a_part_of_the_name_or_a_glob_in_any_case(capsys):
 @pytest.mark.parametrize(
     "name",
     [
-        "mae_vit-base-p16_8xb512-amp-coslr-300e_in1k",  # pretrains, does not classify
+        "mae_vit-base-p16_8xb512-amp-coslr-300e_in1k",  # pretrains, and does not classify
         "hivit-tiny-p16_16xb64_in1k",  # no checkpoint
         "inception-v3_3rdparty_8xb32_in1k",  # its head has no num_classes
-        "resnet101-csra_1xb16_voc07-448px",  # several labels a picture
+        "resnet101-csra_1xb16_voc07-448px",  # several labels for an image
         "replknet-31B_3rdparty_in1k",  # MMPretrain cannot read its own config
     ],
 )
-def test_what_cannot_be_fine_tuned_is_not_listed(name):
+def test_a_model_that_cannot_be_fine_tuned_is_not_listed(name):
     with pytest.raises(ValueError, match=f"matches only models that cannot be fine-tuned here: {name}"):
         list_models.main([name])
 
 
-def test_an_unknown_pattern_names_the_near_ones():
+def test_the_error_for_an_unknown_pattern_suggests_similar_names():
     with pytest.raises(ValueError, match="no model matches 'resnt18'. Did you mean resnet18_8xb32_in1k"):
         list_models.main(["resnet18", "resnt18"])
     with pytest.raises(ValueError, match=r"no model matches '\?\?\?'.$"):
         list_models.main(["???"])
 
 
-def test_names_that_contain_the_text_are_nearest():
+def test_names_that_contain_the_text_are_suggested_first():
     names = ["resnet18_8xb32_in1k", "ResNeXt50", "resnext", "swin"]
     assert near_names("resnext", names) == ["ResNeXt50", "resnext"]
     assert near_names("resnet18_8xb23_in1k", names) == ["resnet18_8xb32_in1k"]
     assert near_names("zzz", names) == []
 
 
-def test_the_command_ends_with_an_error_or_quietly_at_a_closed_pipe():
+def test_the_command_prints_an_error_line_and_is_quiet_at_a_closed_pipe():
     command = [sys.executable, "-m", "stages", "list_models"]
     unknown = subprocess.run([*command, "resnt18"], cwd=REPO, capture_output=True, text=True)
     assert unknown.returncode == 1 and unknown.stdout == ""

