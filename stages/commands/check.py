@@ -1,9 +1,9 @@
-"""Check that what Git holds belongs together: parameters, code, data pointers, dvc.lock and metrics.
+"""Check that parameters, code, data pointers, dvc.lock and metrics in Git belong together.
 
     python -m stages check
 
-Needs neither the data nor torch, and runs nothing: it proves that nothing is stale. That the code gives
-what dvc.lock says, `python -m stages verify` proves. Exit code 1 when there is a problem.
+Needs neither the data nor torch, and runs no stage. It shows that nothing is stale; `python -m stages
+verify` shows that a rerun produces what dvc.lock recorded. Exit code 1 when there is a problem.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from stages.core.provenance.lock_check import Problem, examine_project, report
 
 
 def main(root: Path = Path()) -> bool:
-    """Print what was found; returns whether everything belongs together."""
+    """Print the problems. Returns whether everything belongs together."""
     examined = examine_project(root)
     try:
         load_params(Layout(root).params)
