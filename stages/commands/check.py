@@ -2,9 +2,9 @@
 
     python -m stages check
 
-It checks that what Git holds belongs together: parameters, code, data pointers, dvc.lock and metrics. It
-needs neither the data nor torch, and runs nothing: it proves that nothing is stale. `python -m stages
-verify` proves that the code produces what dvc.lock says. Exit code 1 when there is a problem.
+Parameters, code, data pointers, dvc.lock and metrics in Git must belong together. The check
+needs neither the data nor torch, and runs no stage. It shows that nothing is stale; `python -m stages
+verify` shows that a rerun produces what dvc.lock recorded. Exit code 1 when there is a problem.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from stages.core.provenance.lock_check import Problem, examine_project, report
 
 
 def main(root: Path = Path()) -> bool:
-    """Print what was found; returns whether everything belongs together."""
+    """Print the problems. Returns whether everything belongs together."""
     examined = examine_project(root)
     try:
         load_params(Layout(root).params)

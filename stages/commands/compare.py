@@ -1,14 +1,13 @@
 """Compare metrics, parameters and data with a revision.
 
     python -m stages compare main
-    python -m stages compare main --max-drop top1=0.5 --max-rise loss=0.1    as a gate
+    python -m stages compare main --max-drop val_top1=0.5 --max-rise val_loss=0.1    as a gate
 
-The report is Markdown. The differences are DVC's own (`dvc metrics diff`, `dvc params diff`, `dvc
-diff`). Data is compared by what dvc.lock and the .dvc files that Git knows say of it, so it need not be
-there.
+The report is Markdown. DVC computes the differences (`dvc metrics diff`, `dvc params diff`,
+`dvc diff`). Data is compared by its hashes in dvc.lock and the .dvc files in Git, so the data itself need not be there.
 
-Exit code 1 when a metric became worse by more than is allowed (top1 and top5 are percent, so their
-drop is in percent points), is gone, or is no number. Where dataset.path changed, the scores are of other
+Exit code 1 when a metric became worse by more than is allowed, is gone, or is no number. Accuracies are
+in percent, so their drop is in percentage points. If dataset.path changed, the scores are of other
 images and cannot be compared: no bound is judged.
 """
 
@@ -46,7 +45,8 @@ class Bound:
 
 
 def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path()) -> list[str]:
-    """Print the report; returns a sentence for each bound that does not hold."""
+    """Print the report. Returns a sentence for each bound that does not hold."""
+    # ask DVC for the differences
     try:
         with Repo(str(root)) as repo:
             commit = resolve_rev(repo.scm, base)
@@ -66,11 +66,14 @@ def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path
             "by Git, with dvc.yaml in both revisions readable."
         ) from None
 
+    # judge the bounds, unless the scores are of other images
     values, set_params = metrics.get("diff", {}), params.get("diff", {})
     judged = [(bound, *judge(bound, values)) for bound in bounds]
     moved = set_params.get(PATHS["params"], {}).get("dataset.path")
     if moved and moved["old"] and moved["new"]:
         judged = []
+
+    # print what changed
     sections = [
         metrics_section(values, base),
         params_section(set_params, tracked.get("diff", {}), base),
@@ -86,6 +89,8 @@ def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path
     notes = unreadable(metrics, commit, base) + unreadable(params, commit, base) + unknown_to_git(root)
     for note in notes:
         print(f"{note}\n")
+
+    # print the verdicts and the curves
     if bounds and not judged:
         print("No bound is judged: dataset.path changed, so the scores are of other images.\n")
     for bound, holds, sentence in judged:
@@ -97,7 +102,7 @@ def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path
 
 
 def saved_state(root: Path) -> str:
-    """A commit, on no branch, of the files as they are that Git knows; HEAD when they are as in HEAD."""
+    """A commit, on no branch, of the tracked files as they are now; HEAD if they are unchanged."""
     who = ["-c", "user.name=compare", "-c", "user.email=compare@localhost"]
     done = subprocess.run(["git", *who, "stash", "create"], cwd=root, capture_output=True, text=True)
     if done.returncode:
@@ -106,7 +111,7 @@ def saved_state(root: Path) -> str:
 
 
 def unknown_to_git(root: Path) -> list[str]:
-    """A sentence for each file of DVC's that Git does not know, and that was therefore not compared."""
+    """A sentence for each untracked file of DVC, as it was not compared."""
     listing = ["git", "ls-files", "-z", "--others", "--exclude-standard", "--", "*.dvc", "dvc.lock"]
     done = subprocess.run(listing, cwd=root, capture_output=True, text=True, check=True)
     return [
@@ -117,9 +122,10 @@ def unknown_to_git(root: Path) -> list[str]:
 
 
 def judge(bound: Bound, metrics: Changes) -> tuple[bool, str]:
-    """Whether the bound holds, and how the metric changed; what the base does not have holds.
+    """Whether the bound holds, and a sentence on how the metric changed.
 
-    Raises ValueError for a name that no metric has, or more than one.
+    A bound holds for a metric that the base lacks. Raises ValueError when no metric, or more than one,
+    has the name.
     """
     found = {
         f"{file}:{name}": change
@@ -165,7 +171,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("base", help="a branch, tag or commit")
-    for option, example in (("--max-drop", "top1=0.5"), ("--max-rise", "loss=0.1")):
+    for option, example in (("--max-drop", "val_top1=0.5"), ("--max-rise", "val_loss=0.1")):
         parser.add_argument(
             option, action="append", default=[], metavar="NAME=NUMBER", help=f"such as {example}"
         )

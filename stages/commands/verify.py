@@ -1,13 +1,15 @@
 """Rerun the pipeline and compare its output with dvc.lock.
 
-    python -m stages verify                what is at HEAD
-    python -m stages verify --twice        two reruns against each other, too
+    python -m stages verify                rerun the commit at HEAD
+    python -m stages verify --twice        also compare two reruns with each other
     python -m stages verify --tolerance top1=1.0,loss=0.05,tensors=0.01
 
-The rerun starts from nothing, in a temporary clone. Any x86-64 CPU with AVX2 gives the same bytes while
-train.cpu_kernels is avx2. On a GPU, with other kernels or in several processes, train and what follows
-may differ from dvc.lock: that is reported, and fails only with --strict, or beyond a tolerance. Exit
-code 1 when the proof fails; the project itself is not touched.
+The rerun starts from nothing, in a temporary clone.
+
+Every x86-64 CPU with AVX2 produces the same bytes while train.cpu_kernels is avx2. On a GPU, with
+other kernels or in several processes, train and the stages after it may differ from dvc.lock. That is
+reported; it fails only with --strict, or above a tolerance. Exit code 1 when the proof fails. The
+project itself is not touched.
 """
 
 import argparse
@@ -44,12 +46,12 @@ from stages.core.provenance.tolerances import TENSORS, above, compare_files, nam
 
 @dataclass(frozen=True)
 class Version:
-    """The outputs of a run: of the committed one, or of one made here."""
+    """The outputs of the committed run, or of a rerun."""
 
     name: str
     lock: Lock
     content: Callable[[str, str], bytes | None]
-    """Of an output, by its path and its hash; None for a folder, and for what is nowhere."""
+    """Returns an output's content from its path and hash; None for a folder, and if it is nowhere."""
 
 
 def main(
@@ -58,12 +60,14 @@ def main(
     strict: bool = False,
     tolerances: dict[str, float] | None = None,
 ) -> bool:
-    """Print the comparison; returns whether the proof holds."""
+    """Print the comparison. Returns whether the proof holds."""
+    # only the commit is verified
     commit = head(root)
     print(f"commit {commit[:10]}, in a clone that is deleted afterwards", flush=True)
     if changed := changed_files(root):
         print(f"not verified, as only the commit is: changes of {', '.join(changed)}", flush=True)
     with temporary_folder() as folder:
+        # read the committed state, and refuse a wrong tolerance before the long run
         project = clone_commit(root, commit, folder / "rerun")
         params = load_params(project / "params.yaml")
         committed = Version(
@@ -74,6 +78,7 @@ def main(
         if tolerances:
             check_names(tolerances, committed)
         may_differ = unpromised(params)
+        # rerun, then compare
         again = rerun("rerun", root, project)
         pairs = [(committed, again, "" if strict else may_differ)]
         if twice:
@@ -95,13 +100,13 @@ def file_content(path: Path) -> bytes | None:
 
 
 def unpromised(params: Params) -> str:
-    """Why train and what follows may differ on this machine; empty when they may not."""
+    """Why train and the stages after it may differ on this machine; empty when they may not."""
     from stages.core.machine.device import use_device
 
     if use_device(params.runtime.device) != "cpu":
         return "this machine trains on CUDA"
     if not is_x86():
-        return "this CPU is no x86-64"
+        return "this CPU is not an x86-64"
     if params.train.cpu_kernels != "avx2":
         return f"train.cpu_kernels is {params.train.cpu_kernels}"
     if params.runtime.processes > 1:
@@ -110,7 +115,7 @@ def unpromised(params: Params) -> str:
 
 
 def check_names(tolerances: dict[str, float], committed: Version) -> None:
-    """Raises ValueError for a tolerance of nothing, before the pipeline is run for it."""
+    """Raises ValueError for a tolerance whose name no output has."""
     known = {TENSORS}
     for stage in committed.lock:
         for path, md5 in hashes(committed.lock, stage, "outs").items():
@@ -136,7 +141,7 @@ def outputs_table(pairs: list[tuple[Version, Version]]) -> str:
 def proved(
     before: Version, after: Version, may_differ: str, tolerances: dict[str, float] | None
 ) -> bool:
-    """Print what a comparison shows; returns whether the proof holds."""
+    """Print the result of a comparison. Returns whether the proof holds."""
     compared = compare_outputs(before.lock, after.lock)
     different = [row for row in compared if row.verdict != SAME]
     what = f"{after.name} vs {before.name}"
@@ -152,7 +157,7 @@ def proved(
         near = [row for row in different if row not in wrong]
         return all([*(near_enough(row, before, after, tolerances) for row in near), not wrong])
     if may_differ and not wrong:
-        print(f"  train and what follows may differ, as {may_differ}; --strict makes it an error")
+        print(f"  train and the stages after it may differ, as {may_differ}; --strict makes it an error")
         return True
     return False
 
@@ -160,7 +165,7 @@ def proved(
 def near_enough(
     row: ComparedOutput, before: Version, after: Version, tolerances: dict[str, float]
 ) -> bool:
-    """Print by how much an output differs; returns whether that is within the tolerances."""
+    """Print by how much an output differs. Returns whether that is within the tolerances."""
     contents = [
         version.content(row.path, hashes(version.lock, row.stage, "outs")[row.path])
         for version in (before, after)
@@ -192,13 +197,15 @@ def near_enough(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--twice", action="store_true", help="rerun twice, and compare the reruns, too")
+    parser.add_argument(
+        "--twice", action="store_true", help="rerun twice, and compare the reruns with each other, too"
+    )
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--strict", action="store_true", help="fail wherever an output differs")
     ways.add_argument(
         "--tolerance",
         metavar="NAME=NUMBER,...",
-        help="how far metrics, columns of tables and tensors may lie apart in train and what follows",
+        help="how far metrics, table columns and tensors may differ in train and the stages after it",
     )
     arguments = parser.parse_args()
     tolerances = None if arguments.tolerance is None else parse_tolerances(arguments.tolerance)

@@ -38,8 +38,8 @@ def test_check_passes_in_a_clone_without_data(project, tmp_path):
     without_data = clone_git(project, tmp_path / "clone")
     output = python(without_data, "-m", "stages", "check")
     assert re.fullmatch(
-        r"7 stages, \d+ dependencies and parameter groups, \d+ outputs, 0 \.dvc files: all is as "
-        r"dvc\.lock says, and in Git; no remote is configured, so none was asked for the data\n",
+        r"7 stages, \d+ dependencies and parameter groups, \d+ outputs, 0 \.dvc files: everything matches "
+        r"dvc\.lock and is in Git; no remote is configured, so none was asked for the data\n",
         output,
     )
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory) -> Path:
-    """With its data; never changed."""
+    """The toy with its data. No test changes it."""
     return make_toy(tmp_path_factory.mktemp("toy"))
 
 
@@ -36,7 +36,7 @@ def clone(origin, tmp_path) -> Path:
 
 @pytest.fixture
 def project(origin, tmp_path) -> Path:
-    """With its data, to be changed."""
+    """A copy of the toy with its data, for a test to change."""
     return shutil.copytree(origin, tmp_path / "project", symlinks=True)
 
 
@@ -57,19 +57,19 @@ def committed(folder: Path) -> Path:
     return folder
 
 
-def gate_of_dvc(folder: Path, expect: int) -> None:
-    python(folder, "-m", "dvc", "repro", "--allow-missing", "--dry", expect=expect)
+def dvc_exits_with(folder: Path, code: int) -> None:
+    python(folder, "-m", "dvc", "repro", "--allow-missing", "--dry", expect=code)
 
 
-# --- the gate matrix ----------------------------------------------------------------------------------
+# --- what is stale ------------------------------------------------------------------------------------
 
 
-def test_a_clean_clone_without_data_is_one_line(clone):
+def test_a_clean_clone_without_data_passes_with_one_line(clone):
     examined = examine_project(clone)
     assert examined.problems == []
     assert report(examined) == (
-        "4 stages, 8 dependencies and parameter groups, 6 outputs, 1 .dvc files: all is as dvc.lock "
-        "says, and in Git; no remote is configured, so none was asked for the data"
+        "4 stages, 8 dependencies and parameter groups, 6 outputs, 1 .dvc files: everything matches "
+        "dvc.lock and is in Git; no remote is configured, so none was asked for the data"
     )
 
 
@@ -77,10 +77,10 @@ def test_a_project_with_its_data_passes_too(origin):
     assert found(origin) == []
 
 
-def test_a_parameter_of_the_first_stage_which_dvc_misses(clone):
+def test_a_changed_parameter_of_the_first_stage_is_found_where_dvc_misses_it(clone):
     edit(clone / "params.yaml", "seed: 5", "seed: 6")
     committed(clone)
-    gate_of_dvc(clone, expect=0)
+    dvc_exits_with(clone, 0)
     assert found(clone) == [("draw", "params.yaml has draw.seed: 6; dvc.lock has 5")]
 
 
@@ -128,12 +128,14 @@ def test_a_parameter_of_the_first_stage_which_dvc_misses(clone):
         ),
     ],
 )
-def test_a_later_parameter_code_command_or_metric(clone, file, old, new, problem):
+def test_a_changed_parameter_code_command_or_metric_of_a_later_stage_is_found(
+    clone, file, old, new, problem
+):
     edit(clone / file, old, new)
     assert found(committed(clone)) == [problem]
 
 
-def test_data_that_were_bumped_while_the_pipeline_was_not_run_again(project, tmp_path):
+def test_new_data_without_a_new_run_is_found(project, tmp_path):
     write(project / "raw/b", "more\n")
     python(project, "-m", "dvc", "add", "--quiet", "raw")
     ((where, cause),) = found(clone_git(committed(project), tmp_path / "clone"))
@@ -141,7 +143,7 @@ def test_data_that_were_bumped_while_the_pipeline_was_not_run_again(project, tmp
     assert cause.startswith("raw: raw.dvc names ") and ", this stage read " in cause
 
 
-def test_only_an_upstream_stage_was_run_again(project, tmp_path):
+def test_a_stage_that_was_run_again_without_the_next_one_is_found(project, tmp_path):
     edit(project / "source.txt", "source", "other")
     repro(project, "first")
     ((where, cause),) = found(clone_git(committed(project), tmp_path / "clone"))
@@ -149,19 +151,19 @@ def test_only_an_upstream_stage_was_run_again(project, tmp_path):
     assert cause.startswith("made: first wrote ") and ", this stage read " in cause
 
 
-def test_a_dependency_inside_the_output_of_another_stage_which_dvc_misses(project, tmp_path):
+def test_a_dependency_inside_another_stages_output_is_found_where_dvc_misses_it(project, tmp_path):
     edit(project / "dvc.yaml", "    - made\n    - tools", "    - made/x\n    - tools")
     repro(project)
     edit(project / "source.txt", "source", "other")
     repro(project, "--single-item", "first")
     clone = clone_git(committed(project), tmp_path / "clone")
-    gate_of_dvc(clone, expect=0)
+    dvc_exits_with(clone, 0)
     ((where, cause),) = found(clone)
     assert where == "second"
     assert "made/x lies inside made, which first writes as a whole" in cause
 
 
-def test_data_that_no_remote_has(project, tmp_path):
+def test_data_that_the_remote_lacks_is_named(project, tmp_path):
     python(project, "-m", "dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     committed(project)
     python(project, "-m", "dvc", "push", "--quiet")
@@ -181,26 +183,26 @@ def test_data_that_no_remote_has(project, tmp_path):
 # --- dvc.yaml and dvc.lock ----------------------------------------------------------------------------
 
 
-def test_a_stage_that_was_never_run(clone):
+def test_a_stage_that_was_never_run_is_named(clone):
     edit_yaml(clone / "dvc.lock", lambda lock: lock["stages"].pop("second"))
     assert ("second", "dvc.lock does not have this stage: it was never run") in found(committed(clone))
 
 
-def test_a_stage_that_dvc_yaml_no_longer_has(clone):
+def test_a_stage_that_only_dvc_lock_has_is_named(clone):
     edit_yaml(clone / "dvc.yaml", lambda content: content["stages"].pop("third"))
     ((where, cause),) = found(committed(clone))
     assert where == "third"
     assert cause.startswith("dvc.lock has it, dvc.yaml does not: remove it from dvc.lock")
 
 
-def test_what_dvc_lock_lists_and_dvc_yaml_no_longer_does(clone):
+def test_entries_that_only_dvc_lock_lists_are_named(clone):
     def change(content):
         content["stages"]["second"]["deps"].remove("tools")
         content["stages"]["second"].pop("params")
         content["stages"]["second"].pop("plots")
 
     edit_yaml(clone / "dvc.yaml", change)
-    gate_of_dvc(committed(clone), expect=0)
+    dvc_exits_with(committed(clone), 0)
     assert found(clone) == [
         (
             "second",
@@ -210,13 +212,13 @@ def test_what_dvc_lock_lists_and_dvc_yaml_no_longer_does(clone):
     ]
 
 
-def test_the_way_out_of_a_superfluous_entry_is_one(project):
+def test_the_command_that_the_message_gives_removes_such_an_entry(project):
     edit(project / "dvc.yaml", "    - tools\n", "")
     repro(project, "--force", "--single-item", "second")
     assert found(committed(project)) == []
 
 
-def test_what_was_added_to_a_stage_after_it_ran(clone):
+def test_entries_added_to_a_stage_after_it_ran_are_named(clone):
     def change(content):
         content["stages"]["third"]["deps"] += ["made", "source.txt"]
         content["stages"]["third"]["outs"] += ["more.txt"]
@@ -231,7 +233,7 @@ def test_what_was_added_to_a_stage_after_it_ran(clone):
     ]
 
 
-def test_no_dvc_lock(clone):
+def test_a_missing_dvc_lock_is_named(clone):
     (clone / "dvc.lock").unlink()
     assert found(committed(clone)) == [("dvc.lock", "dvc.lock does not exist: nothing was run")]
 
@@ -245,7 +247,7 @@ def test_no_dvc_lock(clone):
         ("\x00\x01", "YAML file structure is corrupted"),
     ],
 )
-def test_a_dvc_lock_that_cannot_be_read(clone, text, cause):
+def test_a_dvc_lock_that_cannot_be_read_is_named_with_the_reason(clone, text, cause):
     write(clone / "dvc.lock", text)
     ((where, message),) = found(committed(clone))
     assert where == "dvc.lock" and cause in message
@@ -259,37 +261,37 @@ def test_an_unresolved_variable_hides_no_other_problem(clone):
     assert "no.such" in problems["third"]
 
 
-def test_a_dvc_yaml_that_cannot_be_read(clone):
+def test_a_dvc_yaml_that_cannot_be_read_is_named_with_the_line(clone):
     write(clone / "dvc.yaml", "stages:\n  first: [\n")
     ((where, cause),) = found(committed(clone))
     assert where == "dvc.yaml" and "line 3" in cause
 
 
-def test_an_output_of_two_stages(clone):
+def test_an_output_of_two_stages_is_named(clone):
     edit(clone / "dvc.yaml", "    - last.txt", "    - out.txt")
     assert any(where == "dvc.yaml" and "out.txt" in cause for where, cause in found(committed(clone)))
 
 
-def test_a_params_yaml_that_is_no_yaml(clone):
+def test_a_params_yaml_that_is_no_yaml_is_named(clone):
     write(clone / "params.yaml", "first: [\n")
     assert any("params.yaml" in cause for _, cause in found(committed(clone)))
 
 
-def test_a_stage_that_always_runs_and_a_frozen_one(clone):
+def test_a_stage_that_always_runs_and_a_frozen_one_are_named(clone):
     edit(clone / "dvc.yaml", "  third:\n", "  third:\n    always_changed: true\n")
     edit(clone / "dvc.yaml", "  second:\n", "  second:\n    frozen: true\n")
     edit(clone / "params.yaml", "value: 2", "value: 4")
     assert found(committed(clone)) == [
         ("second", "params.yaml has second.value: 4; dvc.lock has 2"),
-        ("second", "it is frozen in dvc.yaml, so that `dvc repro` does not run it"),
-        ("third", "it is always_changed, so that no lock can show that its outputs are up to date"),
+        ("second", "it is frozen in dvc.yaml, so `dvc repro` does not run it"),
+        ("third", "it is always_changed, so no lock can show that its outputs are up to date"),
     ]
 
 
 # --- files --------------------------------------------------------------------------------------------
 
 
-def test_a_source_file_a_metric_and_a_plot_that_are_missing(clone):
+def test_a_missing_source_file_metric_and_plot_are_named(clone):
     for name in ("source.txt", "metric.json", "curve.csv"):
         (clone / name).unlink()
     missing = "is missing: restore it with git, or make it with `dvc repro`"
@@ -300,31 +302,35 @@ def test_a_source_file_a_metric_and_a_plot_that_are_missing(clone):
     ]
 
 
-def test_data_that_neither_git_nor_dvc_has(project, tmp_path):
+def test_data_that_neither_git_nor_dvc_has_is_named(project, tmp_path):
     (project / "raw.dvc").unlink()
-    assert ("Git", "git-ignored, so that no clone has it: raw/") in found(committed(project))
+    assert ("Git", "git-ignored, so no clone has it: raw/") in found(committed(project))
     clone = clone_git(project, tmp_path / "clone")
     ((where, cause),) = found(clone)
     assert where == "first" and cause.startswith("raw is missing")
 
 
-def test_a_dependency_that_holds_outputs_or_lies_elsewhere(clone, tmp_path):
+def test_a_dependency_that_holds_outputs_or_lies_outside_is_named(clone, tmp_path):
     edit(clone / "dvc.yaml", "    - out.txt\n    outs", f"    - .\n    - {tmp_path}/x\n    outs")
     causes = [cause for where, cause in found(committed(clone)) if where == "third"]
     assert any("holds outputs of other stages" in cause for cause in causes)
-    assert any("is no path in the project" in cause for cause in causes)
+    assert any("is outside the project" in cause for cause in causes)
 
 
-def test_an_output_with_other_content_than_dvc_lock_says(project):
+def test_an_output_that_was_edited_by_hand_is_named(project):
     write(project / "out.txt", "by hand\n")
     write(project / "raw/a", "by hand\n")
     assert found(project) == [
-        ("raw.dvc", "raw is other data: `dvc add raw` takes it, `dvc checkout raw` restores"),
+        (
+            "raw.dvc",
+            "raw is not the recorded data: `dvc add raw` records it, `dvc checkout raw` restores the "
+            "recorded data",
+        ),
         ("second", "out.txt is not what the stage wrote"),
     ]
 
 
-def test_a_pointer_that_cannot_be_read(clone):
+def test_a_dvc_file_that_cannot_be_read_is_named(clone):
     write(clone / "raw.dvc", "<<<<<<< HEAD\nouts:\n")
     assert any(where == "raw.dvc" and "merge conflicts" in cause for where, cause in found(clone))
 
@@ -375,7 +381,7 @@ def test_only_the_folder_is_named_where_git_lacks_what_the_stage_read(project, t
 # --- Git ----------------------------------------------------------------------------------------------
 
 
-def test_what_ran_and_is_not_in_git_yet(project):
+def test_what_was_run_and_is_not_in_git_yet_is_named(project):
     edit(project / "params.yaml", "value: 2", "value: 4")
     repro(project)
     write(project / "tools/new.txt", "new\n")
@@ -383,22 +389,22 @@ def test_what_ran_and_is_not_in_git_yet(project):
     write(project / "README.md", "nothing that the pipeline reads\n")
     assert found(project) == [
         ("second", "tools has changed since the stage ran: tools/new.txt"),
-        ("Git", "changed, and not as in Git: dvc.lock, params.yaml"),
+        ("Git", "changed, and the change is not in Git: dvc.lock, params.yaml"),
         ("Git", "not in Git (files go in with `git add`, data with `dvc add`): tools/new.txt"),
     ]
     (project / "tools/new.txt").unlink()
     run(project, "git", "add", "--all")
-    assert found(project) == []  # as the next commit takes it
+    assert found(project) == []  # the next commit has it
 
 
-def test_a_source_file_that_git_ignores(project):
+def test_a_source_file_that_git_ignores_is_named(project):
     edit(project / ".gitignore", "*.tmp", "*.tmp\nold.txt")
     write(project / "tools/old.txt", "in no clone\n")
     repro(project)
-    assert found(committed(project)) == [("Git", "git-ignored, so that no clone has it: tools/old.txt")]
+    assert found(committed(project)) == [("Git", "git-ignored, so no clone has it: tools/old.txt")]
 
 
-def test_a_merge_that_is_not_done(project):
+def test_a_merge_conflict_is_named(project):
     run(project, "git", "checkout", "--quiet", "-b", "other")
     edit(project / "source.txt", "source", "theirs")
     committed(project)
@@ -409,7 +415,7 @@ def test_a_merge_that_is_not_done(project):
     assert ("Git", "in a merge conflict: source.txt") in found(project)
 
 
-def test_no_git_repository_and_no_project(project, tmp_path):
+def test_a_missing_git_repository_or_dvc_project_is_named(project, tmp_path):
     shutil.rmtree(project / ".git")
     ((where, cause),) = found(project)
     assert where == "project" and "is not a git repository" in cause
@@ -420,7 +426,7 @@ def test_no_git_repository_and_no_project(project, tmp_path):
     assert where == "project" and str(project) in cause
 
 
-def test_a_project_in_a_folder_of_a_git_repository(origin, tmp_path):
+def test_a_project_may_lie_in_a_folder_of_a_git_repository(origin, tmp_path):
     folder = tmp_path / "outer/inner"
     shutil.copytree(origin, folder, ignore=shutil.ignore_patterns(".git"))
     run(tmp_path / "outer", "git", "init", "--quiet")
@@ -455,13 +461,13 @@ def test_the_report_groups_by_stage_and_says_what_to_do(clone):
 def test_the_command_checks_this_project_without_torch(tmp_path):
     project = clone_project(tmp_path / "project")
     code = "import sys; from stages.commands.check import main; print(main(), 'torch' in sys.modules)"
-    said = python(project, "-c", code)
-    assert "dvc.lock does not exist: nothing was run" in said
-    assert said.endswith("False False\n")
+    output = python(project, "-c", code)
+    assert "dvc.lock does not exist: nothing was run" in output
+    assert output.endswith("False False\n")
 
 
 def test_the_command_names_what_is_wrong_with_params_yaml(clone):
-    """The toy's has none of the keys of this project's own."""
+    """The toy's params.yaml has none of this project's keys."""
     command = [sys.executable, "-m", "stages", "check"]
     env = environment(clone) | {"PYTHONPATH": str(REPO)}
     done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True)
@@ -473,6 +479,6 @@ def test_the_command_names_what_is_wrong_with_params_yaml(clone):
     assert "\n  params.yaml line 1: draw is unknown; expected one of seed, sample" in done.stdout
 
 
-def test_the_toy_is_what_these_tests_think(origin):
+def test_the_toy_has_run_the_stages_that_these_tests_assume(origin):
     assert (origin / "dvc.yaml").read_text() == STAGES
     assert (origin / "last.txt").read_text() == "data\nsource\n"

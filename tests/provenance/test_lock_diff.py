@@ -96,11 +96,11 @@ def test_other_code_parameters_and_commands_are_named_as_the_cause():
         )
     }
     assert causes(CHAIN, after, compare_outputs(CHAIN, after), "dvc.lock") == [
-        "train: dvc.lock is of other inputs (cmd, params.yaml, train.py), so best.pth may differ."
+        "train: dvc.lock has other inputs (cmd, params.yaml, train.py), so best.pth may differ."
     ]
 
 
-def test_outputs_and_stages_that_only_one_side_has():
+def test_outputs_and_stages_that_only_one_lock_has_are_named():
     after = {name: CHAIN[name] for name in ("draw", "train", "evaluate")} | {
         "evaluate": stage({"best.pth": "3"}, {"more.json": "8"})
     }
@@ -117,13 +117,13 @@ def test_outputs_and_stages_that_only_one_side_has():
     )
 
 
-def test_what_follows_train_is_what_reads_its_outputs():
+def test_the_stages_after_train_are_those_that_depend_on_its_outputs():
     assert after_stage(CHAIN, "train") == {"train", "evaluate"}
     assert after_stage(CHAIN, "draw") == {"draw", "train", "evaluate"}
     assert after_stage(CHAIN, "no-such") == set()
 
 
-def test_a_lock_that_is_missing_or_broken(tmp_path):
+def test_a_missing_or_broken_lock_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"dvc\.lock does not exist"):
         read_lock(tmp_path / "dvc.lock")
     write(tmp_path / "dvc.lock", "<<<<<<< HEAD\n")
@@ -168,7 +168,7 @@ def test_nested_metrics_have_names_joined_by_dots():
     assert names_in("m.json", json.dumps(before).encode()) == {"per_class.kiwi", "list.0", "list.1"}
 
 
-def test_a_table_differs_by_its_farthest_row_and_words_by_their_number():
+def test_a_column_differs_by_its_farthest_row_and_a_column_of_words_by_their_number():
     before = "epoch,loss,prediction\n1,2.0,fig\n2,1.0,kiwi\n"
     after = "epoch,loss,prediction\n1,2.1,fig\n2,0.5,lime\n"
     assert far(compare_tables(before, after)) == {
@@ -275,7 +275,7 @@ def test_the_commit_is_rerun_and_not_the_work_tree(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_data_come_from_the_remote_when_the_cache_has_none(toy, tmp_path):
+def test_data_comes_from_the_remote_when_the_cache_has_none(toy, tmp_path):
     root = clone_git(toy, tmp_path / "root")
     python(root, "-m", "dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     commit(root)
@@ -290,7 +290,7 @@ def test_data_come_from_the_remote_when_the_cache_has_none(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_imported_data_come_from_the_cache_when_their_source_is_gone(toy, tmp_path):
+def test_imported_data_comes_from_the_cache_when_their_source_is_gone(toy, tmp_path):
     root = shutil.copytree(toy, tmp_path / "root", symlinks=True)
     write(tmp_path / "address/a", "imported\n")
     python(root, "-m", "dvc", "remove", "--quiet", "raw.dvc", "--outs")

@@ -1,4 +1,4 @@
-"""Whether a rerun made what dvc.lock says: output by output, and where a difference begins."""
+"""Compare a rerun with dvc.lock: each output, and the stage where a difference begins."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from tabulate import tabulate
 SAME, DIFFERS, NOT_MADE, NEW = "same", "differs", "not made", "not in the other"
 
 Lock = dict[str, dict]
-"""What dvc.lock has: a stage's cmd, deps, params and outs under its name."""
+"""The stages of dvc.lock: cmd, deps, params and outs of each, by its name."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,11 @@ class ComparedOutput:
     stage: str
     path: str
     verdict: str
-    """SAME, DIFFERS, NOT_MADE by the rerun, or NEW: only the rerun made it."""
+    """SAME, DIFFERS, NOT_MADE (by the rerun) or NEW (only the rerun made it)."""
 
 
 def read_lock(path: Path) -> Lock:
+    """Raises FileNotFoundError, or ValueError for a file that is no lock."""
     try:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
     except FileNotFoundError:
@@ -31,7 +32,7 @@ def read_lock(path: Path) -> Lock:
 
 
 def compare_outputs(before: Lock, after: Lock) -> list[ComparedOutput]:
-    """Every output of either lock, in the order of the rerun."""
+    """Every output of either lock, in the rerun's order."""
     compared = []
     for stage in {**after, **before}:
         old, new = hashes(before, stage, "outs"), hashes(after, stage, "outs")
@@ -53,7 +54,7 @@ def hashes(lock: Lock, stage: str, kind: str) -> dict[str, str]:
 
 
 def after_stage(lock: Lock, first: str) -> set[str]:
-    """The stage `first` and all that read what it writes, directly or not."""
+    """The stage `first` and all stages that depend on its outputs, directly or not."""
     reached, pending = set(), [first]
     while pending:
         stage = pending.pop()
@@ -66,7 +67,7 @@ def after_stage(lock: Lock, first: str) -> set[str]:
 
 
 def other_inputs(before: Lock, after: Lock, stage: str) -> list[str]:
-    """What of a stage's command, parameters and dependencies differs between the locks."""
+    """Which of a stage's command, parameter files and dependencies differ between the locks."""
     old, new = before.get(stage, {}), after.get(stage, {})
     names = ["cmd"] if old.get("cmd") != new.get("cmd") else []
     for file in {**old.get("params", {}), **new.get("params", {})}:
@@ -80,10 +81,10 @@ def other_inputs(before: Lock, after: Lock, stage: str) -> list[str]:
 
 
 def causes(before: Lock, after: Lock, compared: list[ComparedOutput], other: str) -> list[str]:
-    """A sentence for each stage where a difference begins: other inputs, or the same and yet another
-    output.
+    """A sentence for each stage where a difference begins.
 
-    other: what `before` is called. A stage that differs only because an earlier one does is not named.
+    Either its inputs differ, or it made another output from the same inputs. A stage that differs only
+    because an earlier stage does is not named. other: how the sentences call `before`.
     """
     different = [row for row in compared if row.verdict != SAME]
     made = {row.path for row in different}
@@ -94,11 +95,11 @@ def causes(before: Lock, after: Lock, compared: list[ComparedOutput], other: str
             sentences.append(f"{stage}: only {where} has this stage.")
             continue
         inputs = other_inputs(before, after, stage)
-        own = [name for name in inputs if name not in made]
+        first = [name for name in inputs if name not in made]  # caused by no earlier stage
         outputs = ", ".join(row.path for row in different if row.stage == stage)
-        if own:
+        if first:
             sentences.append(
-                f"{stage}: {other} is of other inputs ({', '.join(own)}), so {outputs} may differ."
+                f"{stage}: {other} has other inputs ({', '.join(first)}), so {outputs} may differ."
             )
         elif not inputs:
             sentences.append(f"{stage}: from the same inputs it made another {outputs}.")

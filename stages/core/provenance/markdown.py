@@ -1,19 +1,19 @@
-"""Markdown for GitHub, in which no value can break the page or become part of it."""
+"""Markdown for GitHub. Values are escaped, so that none becomes markup or breaks a table."""
 
 import json
 import re
 
 ROWS = 50
-"""A table's longest length; a changed folder can have a row for each of its files."""
+"""The most rows of a table: a changed folder can have one row for each of its files."""
 CHARACTERS = 120
-"""A cell's longest length."""
+"""The most characters of a cell."""
 HARMLESS = re.compile(r"-|[^\W_][\w ,()=./+-]*|[+-][\d.]+(e[+-]\d+)?")
 ACTIVE = re.compile(r"(?<![^\W_])_|_(?![^\W_])|www\.")
-"""An underscore at the edge of a word opens emphasis; GitHub links what begins with www."""
+"""An underscore at the edge of a word starts emphasis; GitHub links words that start with www."""
 
 
 def cell(value: object) -> str:
-    """A value as it can stand in a table or a sentence: plain where that is harmless, else as code.
+    """A value for a table or a sentence: plain if that is harmless, else as code.
 
     GitHub links @names, #numbers and addresses in text, but not in code.
     """
@@ -35,7 +35,7 @@ def table(headers: list[str], rows: list[list]) -> str:
 
 
 def line_chart(title: str, x_label: str, x: list[int], lines: dict[str, list[float]]) -> str:
-    """A Mermaid chart, which GitHub draws; it has no legend, so the caption names the colours.
+    """A Mermaid chart, which GitHub draws. It has no legend, so a caption names the colours.
 
     lines: at most three, each as long as x.
     """

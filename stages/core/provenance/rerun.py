@@ -1,4 +1,4 @@
-"""The pipeline run from nothing, in a clone that is deleted afterwards."""
+"""Run the pipeline from nothing, in a clone that is deleted afterwards."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from dvc_data.hashfile.transfer import transfer
 from stages.core.machine.kernels import AVX2
 
 GRACE = 20
-"""Seconds that an interrupted stage gets to end by itself."""
+"""Seconds that an interrupted stage has to end by itself."""
 NOT_INHERITED = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROOT", "DVC_STAGE"}
 
 
@@ -33,7 +33,7 @@ def changed_files(root: Path) -> list[str]:
 
 
 def clone_commit(root: Path, commit: str, folder: Path) -> Path:
-    """The project of `root` as it is at `commit`, without data; its DVC shares nothing with others."""
+    """The project of `root` at `commit`, without data, with a DVC cache of its own."""
     git(root, "clone", "--quiet", "--no-checkout", "--template=", top_of(root), str(folder))
     git(folder, "checkout", "--quiet", "--detach", commit)
     project = folder / prefix_of(root)
@@ -46,9 +46,10 @@ def clone_commit(root: Path, commit: str, folder: Path) -> Path:
 def bring_data(root: Path, project: Path) -> list[str]:
     """Check out what the .dvc files of the clone point to, from the cache and the remotes of `root`.
 
-    Returns the .dvc files. Raises RuntimeError for data that neither has.
+    Returns the .dvc files. Raises RuntimeError when neither the cache nor a remote has the data.
     """
     with Repo(str(root)) as original, Repo(str(project)) as repo:
+        # which .dvc files the pipeline reads
         pointers = {
             read: repo.fs.relpath(read.path, repo.root_dir)
             for stage in repo.index.stages
@@ -58,6 +59,7 @@ def bring_data(root: Path, project: Path) -> list[str]:
         }
         if not pointers:
             return []
+        # bring their data into the original cache, then link it into the clone's cache and check it out
         commit = repo.get_rev()
         fetch(original, commit, list(pointers.values()))
         for pointer, name in pointers.items():
@@ -79,23 +81,23 @@ def bring_data(root: Path, project: Path) -> list[str]:
 
 
 def fetch(repo: Repo, commit: str, names: list[str]) -> None:
-    """Bring what the commit's files name into the cache, as far as it is to be had."""
-    # DVC looks for names in the current folder; a remote with a relative address is only found from the
-    # work tree, so that is asked, too
+    """Bring the data of these files at `commit` into the cache, as far as a remote has it."""
+    # DVC resolves names from the current folder. It finds a remote with a relative address only for the
+    # work tree, so the work tree's files are fetched, too.
     with chdir(repo.root_dir), suppress(DvcException):
         repo.fetch(targets=names, revs=[commit], workspace=True)
 
 
 def run_pipeline(project: Path) -> None:
-    """Execute every stage: no lock, no output and no run cache stands in for one.
+    """Execute every stage: DVC finds no lock, no output and no run cache that could replace one.
 
-    Raises RuntimeError when a stage fails; its message has been printed by then.
+    Raises RuntimeError when a stage fails. The stage has printed its message by then.
     """
     (project / "dvc.lock").unlink()
     inherited = {
         name: value
         for name, value in os.environ.items()
-        # the kernels are chosen by the params.yaml of the clone
+        # the params.yaml of the clone chooses the kernels
         if name not in NOT_INHERITED and name not in AVX2
     }
     own = {
@@ -109,8 +111,11 @@ def run_pipeline(project: Path) -> None:
 
 
 def run_whole(command: list[str], folder: Path, environment: dict[str, str]) -> int:
-    """The exit code of a command. When this process is interrupted, so is all that the command
-    started, and nothing of it is left when this returns."""
+    """Run a command and return its exit code.
+
+    When this process is interrupted, the command and all that it started are interrupted, too. None of
+    its processes is left when this function returns.
+    """
     process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
     try:
         return process.wait()
@@ -128,9 +133,9 @@ def run_whole(command: list[str], folder: Path, environment: dict[str, str]) -> 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Deleted at the end, whichever: also after Ctrl-C, and when CI or a closed terminal ends us."""
+    """A folder that is deleted at the end, also after Ctrl-C, SIGTERM (CI) or SIGHUP (terminal)."""
     ending = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, end) for number in ending}
+    before = {number: signal.signal(number, exit_by_signal) for number in ending}
     try:
         with tempfile.TemporaryDirectory(prefix="verify-") as folder:
             yield Path(folder)
@@ -139,12 +144,12 @@ def temporary_folder() -> Iterator[Path]:
             signal.signal(number, handler)
 
 
-def end(number: int, _frame: object) -> None:
+def exit_by_signal(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
 def committed_content(root: Path, commit: str, path: str, md5: str) -> bytes | None:
-    """An output as it was committed: from Git, DVC's cache or a remote; None when none has it."""
+    """An output as it was committed, from Git, DVC's cache or a remote. None when none has it."""
     with suppress(RuntimeError):
         return git_bytes(root, "cat-file", "blob", f"{commit}:{prefix_of(root)}{path}")
     with Repo(str(root)) as repo:
@@ -159,7 +164,7 @@ def top_of(root: Path) -> str:
 
 
 def prefix_of(root: Path) -> str:
-    """Where the project lies in its Git repository: empty, or with a slash at the end."""
+    """The project's folder in its Git repository: empty, or with a slash at the end."""
     return git(root, "rev-parse", "--show-prefix").rstrip("\n")
 
 

@@ -1,4 +1,4 @@
-"""What changed between two revisions, as sections of Markdown; the differences are DVC's own."""
+"""What changed between two revisions, as sections of Markdown. DVC computes the differences."""
 
 import math
 from itertools import chain
@@ -7,7 +7,7 @@ from stages.core.layout import PATHS
 from stages.core.provenance.markdown import cell, line_chart, table
 
 Changes = dict[str, dict[str, dict]]
-"""File -> name -> {"old": ..., "new": ..., "diff": ...}, as DVC gives it."""
+"""File -> name -> {"old": ..., "new": ..., "diff": ...}, as DVC returns it."""
 
 
 def metrics_section(changes: Changes, base: str) -> str:
@@ -55,7 +55,7 @@ def data_section(data: dict[str, list[dict]], base: str) -> str:
 
 
 def curves_section(history: dict, commit: str, base: str) -> str:
-    """Charts of metrics/training.csv; `base` is drawn where its run had the same epochs."""
+    """Charts of metrics/training.csv. `base` is drawn, too, if its run had the same epochs."""
     now, before = (read_curves(history.get(revision, {})) for revision in ("workspace", commit))
     if not now:
         return (
@@ -73,7 +73,7 @@ def curves_section(history: dict, commit: str, base: str) -> str:
 
 
 def read_curves(plots: dict) -> dict[str, list[float]]:
-    """The columns that are drawn; none where one lacks, is not of numbers, or has a single row."""
+    """The columns to draw. Empty when one is missing, holds no numbers, or has a single row."""
     rows = plots.get("sources", {}).get("data", {}).get(PATHS["history"], {}).get("data", [])
     names = ("epoch", "loss", "val_loss", "val_top1")
     try:
@@ -85,7 +85,7 @@ def read_curves(plots: dict) -> dict[str, list[float]]:
 
 
 def unreadable(diff: dict, commit: str, base: str) -> list[str]:
-    """What DVC could not read, a sentence a file."""
+    """One sentence for each file that DVC could not read."""
     sentences = []
     for revision, errors in diff.get("errors", {}).items():
         where = f"in {cell(base)}" if revision == commit else "now"
@@ -98,7 +98,7 @@ def unreadable(diff: dict, commit: str, base: str) -> list[str]:
 
 
 def changed(changes: Changes) -> list[tuple[str, str, dict]]:
-    """(file, name, change) in order, without the unchanged; NaN equals NaN."""
+    """(file, name, change) of all that changed, in order. NaN equals NaN."""
     return [
         (file, name, change)
         for file in sorted(changes)
@@ -126,7 +126,7 @@ def difference(change: dict) -> str | None:
 
 
 def as_yaml(value: object) -> object:
-    """A value as in params.yaml, where a string that could be a number or a word stands in quotes."""
+    """A value as params.yaml has it: a string that looks like a number or a YAML word is quoted."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and value in ("true", "false", "null", "-") or looks_like_number(value):

@@ -1,4 +1,4 @@
-"""By how much two versions of an output differ: metrics, tables and checkpoints, number by number.
+"""Measure by how much two versions of an output differ: metrics, tables and checkpoints.
 
 For runs that cannot be the same bit by bit, such as one on a GPU and one on a CPU.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS = "tensors"
-"""The name under which a tolerance holds for every tensor of a checkpoint."""
+"""The name of the tolerance for all tensors of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Difference:
     name: str
     """A metric, a column, or a kind of tensor."""
     absolute: float
-    """The largest; inf where one side has no such number. Of words: how many differ."""
+    """The largest difference; inf when one side lacks the number. For words: how many differ."""
     relative: float
-    """The largest, to the larger magnitude: of a number, or in a tensor."""
+    """The largest, divided by the larger magnitude of the two numbers, or of all in the tensors."""
     tolerance_name: str
 
 
@@ -46,7 +46,7 @@ def parse_tolerances(text: str) -> dict[str, float]:
 
 
 def names_in(path: str, content: bytes) -> set[str]:
-    """What a tolerance can name in an output."""
+    """The names in an output for which a tolerance can be set."""
     kind = PurePosixPath(path).suffix
     if kind == ".json":
         return set(leaves(json.loads(content)))
@@ -56,7 +56,7 @@ def names_in(path: str, content: bytes) -> set[str]:
 
 
 def compare_files(path: str, before: bytes, after: bytes) -> list[Difference] | None:
-    """None where the format says nothing about numbers, such as a picture."""
+    """The differences of two versions of a file; None for a format without numbers, such as an image."""
     kind = PurePosixPath(path).suffix
     if kind == ".json":
         return compare_numbers(leaves(json.loads(before)), leaves(json.loads(after)))
@@ -74,8 +74,8 @@ def compare_files(path: str, before: bytes, after: bytes) -> list[Difference] | 
 
 
 def above(differences: list[Difference], tolerances: Mapping[str, float]) -> list[Difference]:
-    """Those larger than the tolerance of their name; what has none is only reported."""
-    largest = sys.float_info.max  # infinitely far is never near enough
+    """The differences above their tolerance. Without a tolerance, only an infinite one counts."""
+    largest = sys.float_info.max  # an infinite difference is always above
     return [d for d in differences if d.absolute > tolerances.get(d.tolerance_name, largest)]
 
 
@@ -83,7 +83,7 @@ def above(differences: list[Difference], tolerances: Mapping[str, float]) -> lis
 
 
 def leaves(content: object, name: str = "") -> dict[str, object]:
-    """The values of nested JSON, under names joined by dots."""
+    """The values of nested JSON by their names, joined by dots."""
     if isinstance(content, dict):
         pairs = content.items()
     elif isinstance(content, list):
@@ -137,7 +137,7 @@ def is_number(value: str) -> bool:
 
 
 def distance(one: object, other: object) -> tuple[float, float]:
-    """(absolute, relative). No number on one side is infinitely far; NaN is equal to itself."""
+    """(absolute, relative) difference: infinite when one side is no number. NaN equals NaN."""
     if one == other or (one != one and other != other):
         return 0.0, 0.0
     if isinstance(one, str) and isinstance(other, str):
