@@ -133,9 +133,7 @@ def test_predict_names_what_it_cannot_read_and_predicts_the_rest(project, tmp_pa
     (tmp_path / "photos/火龙果 1.jpg").write_bytes(first.read_bytes())
     (tmp_path / "photos/.hidden").write_text("junk")
     output = python(project, "-m", "stages", "predict", str(tmp_path / "photos"), expect=1)
-    assert (
-        "火龙果 1.jpg" in output and "broken.jpg is not an image" in output and "hidden" not in output
-    )
+    assert "火龙果 1.jpg" in output and "broken.jpg is not an image" in output and "hidden" not in output
     target = tmp_path / "out.csv"
     good = str(tmp_path / "photos/火龙果 1.jpg")
     python(
