@@ -4,7 +4,8 @@
     python -m stages compare main --max-drop val_top1=0.5 --max-rise val_loss=0.1    as a gate
 
 The report is Markdown. DVC computes the differences (`dvc metrics diff`, `dvc params diff`,
-`dvc diff`). Data is compared by its hashes in dvc.lock and the .dvc files in Git, so the data itself need not be there.
+`dvc diff`). Data is compared by its hashes in dvc.lock and the .dvc files in Git, so the data itself
+need not be there.
 
 Exit code 1 when a metric became worse by more than is allowed, is gone, or is no number. Accuracies are
 in percent, so their drop is in percentage points. If dataset.path changed, the scores are of other
