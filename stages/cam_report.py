@@ -1,8 +1,8 @@
-"""Show which pixels spoke for a class, beside the pictures.
+"""Show which pixels spoke for a class, beside the images.
 
-Reads   configs/rendered.py, data/checkpoints/best.pth, data/predictions/test.csv, the pictures,
+Reads   configs/rendered.py, data/checkpoints/best.pth, data/predictions/test.csv, the images,
         params.yaml: cam
-Writes  metrics/cam_report/     index.html and its pictures
+Writes  metrics/cam_report/     index.html and its images
 
     python -m stages.cam_report
 """
@@ -38,19 +38,23 @@ def main(root: Path = Path()) -> None:
     cam = params.cam
     claim_gpus(params.runtime)
     device = use_device(params.runtime.device)
+
+    # which images, by the rule that params.yaml names
     predictions = read_predictions(layout.predictions)
     chosen = select(predictions, cam.select, cam.num_images)
     ensure_images(root, [row.path for row in chosen])
 
+    # the network, the classes to explain, and the layers
     cfg = open_config(
         layout.rendered_config, root, params.runtime.replace(store_gb=0.0), device, training=False
     )
     model, classes = load_classifier(cfg, layout.checkpoint, device)
     targets = [target_class(row, cam.target_category, classes) for row in chosen]
     labels = [classes.index(target) for target in targets]
-    pictures, inputs = load_images(cfg, model, [root / row.path for row in chosen])
+    crops, inputs = load_images(cfg, model, [root / row.path for row in chosen])
     layers = cam.target_layers or [last_spatial_layer(model, inputs[:1].clone())]
 
+    # a map for each method and image, over the image
     folder = layout.work / "cam_report"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -68,14 +72,16 @@ def main(root: Path = Path()) -> None:
                 cam.aug_smooth,
             )
             file = f"{index:03d}-{method.replace('+', 'p')}.jpg"
-            save(folder / file, overlay(as_shown(pictures[index]), maps[0]))
+            save(folder / file, overlay(as_shown(crops[index]), maps[0]))
             overlays[index].append(Overlay(file, method, target))
             bar.update()
     bar.close()
+
+    # the images themselves, and the page
     reported = []
     for index, row in enumerate(chosen):
         file = f"{index:03d}.jpg"
-        save(folder / file, as_shown(pictures[index]))
+        save(folder / file, as_shown(crops[index]))
         reported.append(
             ReportedImage(row.path, row.label, row.prediction, row.score, file, overlays[index])
         )
@@ -84,7 +90,7 @@ def main(root: Path = Path()) -> None:
 
     replace_folder(folder, layout.cam_report)
     print(
-        f"{len(chosen)} pictures, {', '.join(cam.methods)} at {', '.join(layers)} -> "
+        f"{len(chosen)} images, {', '.join(cam.methods)} at {', '.join(layers)} -> "
         f"{layout.relative(layout.cam_report)}/index.html"
     )
 
@@ -105,7 +111,7 @@ def select(predictions: list[Prediction], how: str, num_images: int) -> list[Pre
 
 
 def target_class(row: Prediction, category: str, classes: list[str]) -> str:
-    """cam.target_category for one picture: its prediction, its label, or one class for all."""
+    """cam.target_category for one image: its prediction, its label, or one class for all."""
     if category in ("predicted", "label") and category not in classes:
         return row.prediction if category == "predicted" else row.label
     if category not in classes:
@@ -117,8 +123,8 @@ def target_class(row: Prediction, category: str, classes: list[str]) -> str:
     return category
 
 
-def save(path: Path, picture: np.ndarray) -> None:
-    Image.fromarray(picture).save(path, "JPEG", quality=90, subsampling=0)
+def save(path: Path, image: np.ndarray) -> None:
+    Image.fromarray(image).save(path, "JPEG", quality=90, subsampling=0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Draw the default data set.
 
 Reads   params.yaml: sample
-Writes  data/sample/<class>/*.jpg          drawn pictures of fruit
+Writes  data/sample/<class>/*.jpg          drawn images of fruit
         data/sample_masks/<class>/*.png    where the fruit is in each: white
 
     python -m stages.make_sample
@@ -27,35 +27,35 @@ def main(root: Path = Path()) -> None:
     params = load_params(layout.params)
     folder = layout.work / "make-sample"
     shutil.rmtree(folder, ignore_errors=True)
-    pictures, masks = folder / layout.sample.name, folder / layout.sample_masks.name
-    pictures.mkdir(parents=True)
+    images, masks = folder / layout.sample.name, folder / layout.sample_masks.name
+    images.mkdir(parents=True)
     masks.mkdir()
 
     count = params.sample.images_per_class
     wanted = [(kind, index) for kind in KINDS for index in range(count)]
-    jobs = [(kind, index, params.sample.seed, pictures, masks) for kind, index in wanted]
+    jobs = [(kind, index, params.sample.seed, images, masks) for kind, index in wanted]
     with ProcessPoolExecutor(max(params.runtime.workers, 1)) as pool:
-        sizes = pool.map(write_picture, jobs, chunksize=8)
+        sizes = pool.map(draw_image, jobs, chunksize=8)
         quiet = not sys.stderr.isatty()
         total = sum(tqdm(sizes, "drawing", len(jobs), unit="image", disable=quiet))
-    for made, output in ((pictures, layout.sample), (masks, layout.sample_masks)):
+    for made, output in ((images, layout.sample), (masks, layout.sample_masks)):
         replace_folder(made, output)
     folder.rmdir()
     print(
-        f"{len(jobs)} pictures of {len(KINDS) if jobs else 0} kinds, {total / 1e6:.1f} MB "
+        f"{len(jobs)} images of {len(KINDS) if jobs else 0} kinds, {total / 1e6:.1f} MB "
         f"-> {layout.relative(layout.sample)}"
     )
 
 
-def write_picture(job: tuple[str, int, int, Path, Path]) -> int:
-    """Draw and write one picture and its mask; returns the size of the JPEG in bytes."""
-    kind, index, seed, pictures, masks = job
-    picture, mask = draw(kind, index, seed)
-    content = encode(picture)
+def draw_image(job: tuple[str, int, int, Path, Path]) -> int:
+    """Draw and write one image and its mask; returns the size of the JPEG in bytes."""
+    kind, index, seed, images, masks = job
+    image, mask = draw(kind, index, seed)
+    content = encode(image)
     name = f"{kind}-{index:03d}"
-    for parent in (pictures, masks):
+    for parent in (images, masks):
         (parent / kind).mkdir(exist_ok=True)
-    (pictures / kind / f"{name}.jpg").write_bytes(content)
+    (images / kind / f"{name}.jpg").write_bytes(content)
     Image.fromarray(mask).save(masks / kind / f"{name}.png")
     return len(content)
 

@@ -24,7 +24,7 @@ from stages.core.config.finetune_config import finetune_config, rendered_text
 from stages.core.images.lists import ListedImage, write_list
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
-from stages.core.machine.placement import place, read_config
+from stages.core.machine.placement import open_config
 from stages.core.networks.checkpoint import write_checkpoint
 from stages.core.params import load_params
 from stages.core.training.resume import RunState
@@ -175,9 +175,7 @@ def toy_config(root: Path) -> Config:
     """The rendered config as a stage opens it."""
     runtime = load_params(root / "params.yaml").runtime
     device = use_device(runtime.device)
-    cfg = place(read_config(Layout(root).rendered_config), root, runtime, device)
-    # fromfile drops it; yapf's debug messages, which pytest collects, take ten seconds
-    cfg = Config(cfg.to_dict(), format_python_code=False)
+    cfg = open_config(Layout(root).rendered_config, root, runtime, device, training=True)
     cfg.experiment_name = str(uuid4())  # mmengine shares the history of runs with one name
     return cfg
 

@@ -13,14 +13,12 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
-from torch import nn
 from tqdm import tqdm
 
 from stages.core.dataset.sources import files_below
 from stages.core.files import csv_text, write_text
 from stages.core.inference.classifier import load_classifier
-from stages.core.inference.inputs import load_images
+from stages.core.inference.inputs import ImageReader
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.placement import open_config
@@ -44,11 +42,12 @@ def main(
     )
     model, classes = load_classifier(cfg, layout.checkpoint, device)
 
+    reader = ImageReader(cfg, model)
     predictions, problems = [], []
     bar = tqdm(total=len(files), desc="predicting", unit="image", disable=not sys.stderr.isatty())
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
-        scored, unread = predict(cfg, model, classes, batch, top)
+        scored, unread = predict(reader, classes, batch, top)
         predictions += scored
         problems += unread
         bar.update(len(batch))
@@ -64,29 +63,29 @@ def find_files(paths: list[str]) -> list[Path]:
         elif path.exists():
             files.append(path)
         else:
-            raise FileNotFoundError(f"{path} does not exist; expected a picture or a folder of them.")
+            raise FileNotFoundError(f"{path} does not exist; expected an image or a folder of them.")
     if not files:
-        raise FileNotFoundError(f"{', '.join(paths)} holds no file; expected pictures.")
+        raise FileNotFoundError(f"{', '.join(paths)} holds no file; expected images.")
     return files
 
 
 def predict(
-    cfg: Config, model: nn.Module, classes: list[str], files: list[Path], top: int
+    reader: ImageReader, classes: list[str], files: list[Path], top: int
 ) -> tuple[list[Prediction], list[str]]:
-    inputs, read, problems = [], [], []
+    samples, read, problems = [], [], []
     for file in files:
         try:
-            inputs.append(load_images(cfg, model, [file])[1])
+            samples.append(reader.read(file))
             read.append(file)
         except (ValueError, OSError) as error:
             problems.append(str(error))
-    if not inputs:
+    if not samples:
         return [], problems
     with torch.no_grad():
-        samples = model.predict(torch.cat(inputs))
+        scored = reader.model.predict(reader.batch(samples)[1])
     return [
         Prediction.from_scores(str(file), classes, sample.pred_score.tolist(), top=top)
-        for file, sample in zip(read, samples, strict=True)
+        for file, sample in zip(read, scored, strict=True)
     ], problems
 
 
@@ -127,8 +126,8 @@ if __name__ == "__main__":
     # class names in any script, whatever the terminal's locale says
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a picture, or a folder of them")
-    parser.add_argument("--top", type=int, default=5, help="classes a picture")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="an image, or a folder of them")
+    parser.add_argument("--top", type=int, default=5, help="classes an image")
     parser.add_argument("--format", choices=FORMATS, default="table")
     parser.add_argument("--output", type=Path, help="a file to write instead of the terminal")
     parser.add_argument("--batch-size", type=int, default=32)

@@ -41,7 +41,7 @@ def test_hostile_names_stay_text():
 def test_pictures_are_numbered_files_beside_the_page_and_numbers_are_those_of_the_whole_split():
     shown = page("火龙果")
     assert [image["src"] for image in shown.images] == ["000.jpg", "000-gradcam.jpg"]
-    assert "200 test pictures, 30 mistakes, top-1 85.00 %. Shown: 1." in shown.text
+    assert "200 test images, 30 mistakes, top-1 85.00 %. Shown: 1." in shown.text
     assert "火龙果, taken for other, score 0.500" in shown.text
 
 

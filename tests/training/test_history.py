@@ -5,6 +5,7 @@ import math
 import pytest
 from toy_runner import InterruptIn, number_runner, toy_project, toy_training
 
+from stages.core.training.history import history_of
 from stages.core.training.resume import ResumeHook, RunState, SaveHook
 
 HISTORY = dict(type="TrainingHistory")
@@ -15,7 +16,7 @@ SCORES = [50.0, 60.0, 60.0, 55.0, 99.0]
 
 def history(runner) -> list[dict]:
     runner.train()
-    return runner.message_hub.get_info("training_history")
+    return history_of(runner)
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_images_and_not_over_batches(tmp_path):

@@ -34,7 +34,7 @@ class Canvas:
         self.tint = (1 + warm, 1.0, 1 - warm)
 
     def lay(self, alpha: np.ndarray, colour: np.ndarray, fruit: bool = False) -> None:
-        """Put a colour over the picture. alpha: (H, W) in [0, 1], colour: (H, W, 3) or three numbers."""
+        """Put a colour over the image. alpha: (H, W) in [0, 1], colour: (H, W, 3) or three numbers."""
         over = alpha[:, :, None]
         self.pixels = self.pixels * (1 - over) + np.asarray(colour) * over
         self.mask = self.mask * (1 - alpha) + (alpha if fruit else 0)

@@ -1,11 +1,11 @@
-"""Drawn pictures of fruit: shaded, varied, on cluttered grounds, and the same bytes on every machine.
+"""Drawn images of fruit: shaded, varied, on cluttered grounds, and the same bytes on every machine.
 
 Only operations that IEEE 754 rounds exactly are used (+ - * / sqrt, comparisons), on float64, and
 generators seeded by hashes: no sine, no power, no matrix product, no sum whose order a CPU may choose.
 
 A fruit is a body of revolution: at height v along its axis it is as wide as the square root of a profile
 q(v). That gives its outline, its depth and its normals, hence light and shade. A cut is a flat disc.
-Lengths are shares of the picture's shorter side, colours are RGB in [0, 1].
+Lengths are shares of the image's shorter side, colours are RGB in [0, 1].
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A whole picture: ground, clutter, one fruit, and what hides part of it."""
+"""A whole image: ground, clutter, one fruit, and what hides part of it."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ QUALITY = 85
 
 
 def draw(kind: str, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """One picture, (H, W, 3) uint8 RGB, and where its fruit can be seen, (H, W) bool.
+    """One image, (H, W, 3) uint8 RGB, and where its fruit can be seen, (H, W) bool.
 
     It depends on these three and on nothing else. Raises ValueError for an unknown kind.
     """
@@ -44,10 +44,10 @@ def draw(kind: str, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return develop(canvas), canvas.mask > 0.5
 
 
-def encode(picture: np.ndarray) -> bytes:
-    """A JPEG without metadata. picture: (H, W, 3) uint8 RGB."""
+def encode(image: np.ndarray) -> bytes:
+    """A JPEG without metadata. image: (H, W, 3) uint8 RGB."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY, subsampling=2)
+    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling=2)
     return buffer.getvalue()
 
 

@@ -28,7 +28,7 @@ def grayscale_cams(
     eigen_smooth: bool = False,
     aug_smooth: bool = False,
 ) -> np.ndarray:
-    """One map a picture for the class of its label, in [0, 1], scaled to its own maximum.
+    """One map an image for the class of its label, in [0, 1], scaled to its own maximum.
 
     inputs: (N, 3, H, W), normalised as in training. Returns (N, H, W), float32. Two maps cannot be
     compared by colour, as each is scaled by itself.
@@ -97,13 +97,13 @@ def first_component(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.stack(maps).astype(np.float32)
 
 
-def overlay(picture: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """The map in colours over the picture, half and half: red spoke most, blue least.
+def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
+    """The map in colours over the image, half and half: red spoke most, blue least.
 
-    picture: (H, W, 3) uint8 RGB; cam: (H, W) in [0, 1]. Returns (H, W, 3) uint8 RGB.
+    image: (H, W, 3) uint8 RGB; cam: (H, W) in [0, 1]. Returns (H, W, 3) uint8 RGB.
     """
-    if picture.shape[:2] != cam.shape:
-        raise ValueError(f"picture {picture.shape[:2]} and map {cam.shape} differ in size")
+    if image.shape[:2] != cam.shape:
+        raise ValueError(f"image {image.shape[:2]} and map {cam.shape} differ in size")
     levels = np.floor(cam * 255 + 0.5).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, :, ::-1]
-    return ((picture.astype(np.uint16) + colours) // 2).astype(np.uint8)
+    return ((image.astype(np.uint16) + colours) // 2).astype(np.uint8)

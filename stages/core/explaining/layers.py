@@ -6,7 +6,7 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
-# their outputs are parts of a block, not the picture's features
+# their outputs are parts of a block, not the image's features
 PARTS = (nn.Linear, nn.Dropout, nn.Identity)
 
 
@@ -15,7 +15,7 @@ def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
 
     inputs: (1, 3, H, W). In a ResNet the last stage, in a ConvNeXt the stage before the pooled norm, in
     a ViT that classifies by a token the last block's first norm: what comes after has no gradient at
-    the picture's tokens. Raises ValueError when there is none.
+    the image's tokens. Raises ValueError when there is none.
     """
     outputs: list[tuple[str, Tensor]] = []
     handles = []

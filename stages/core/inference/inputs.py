@@ -10,19 +10,30 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 
-def load_images(cfg: Config, model: nn.Module, paths: list[Path]) -> tuple[Tensor, Tensor]:
-    """(crops, inputs): crops (N, 3, H, W) uint8 BGR, the squares that the test pipeline cuts; inputs the
-    same normalised, on the model's device.
+class ImageReader:
+    """The test pipeline, built once for many images."""
 
-    Raises ValueError for a file that is not a picture.
-    """
-    with DefaultScope.overwrite_default_scope("mmpretrain"):
-        pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
-    samples = [pipeline({"img_path": str(path)}) for path in paths]
-    crops = torch.stack([sample["inputs"] for sample in samples])
-    data = {"inputs": crops, "data_samples": [sample["data_samples"] for sample in samples]}
-    inputs = model.data_preprocessor(data, training=False)["inputs"]
-    return crops, inputs
+    def __init__(self, cfg: Config, model: nn.Module):
+        self.model = model
+        with DefaultScope.overwrite_default_scope("mmpretrain"):
+            self.pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
+
+    def read(self, path: Path) -> dict:
+        """One image, resized and cropped. Raises OSError, or ValueError for a file that is no image."""
+        return self.pipeline({"img_path": str(path)})
+
+    def batch(self, samples: list[dict]) -> tuple[Tensor, Tensor]:
+        """(crops, inputs) of what `read` returned: crops (N, 3, H, W) uint8 BGR, the squares that the
+        test pipeline cuts; inputs the same normalised, on the model's device."""
+        crops = torch.stack([sample["inputs"] for sample in samples])
+        data = {"inputs": crops, "data_samples": [sample["data_samples"] for sample in samples]}
+        return crops, self.model.data_preprocessor(data, training=False)["inputs"]
+
+
+def load_images(cfg: Config, model: nn.Module, paths: list[Path]) -> tuple[Tensor, Tensor]:
+    """`ImageReader.batch` of these files."""
+    reader = ImageReader(cfg, model)
+    return reader.batch([reader.read(path) for path in paths])
 
 
 def as_shown(crop: Tensor) -> np.ndarray:

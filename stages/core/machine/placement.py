@@ -25,8 +25,9 @@ def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, tra
     hook changes no score. Raises RuntimeError when this machine cannot do what the config asks for.
     """
     layout = Layout(root)
-    # mmengine would format the config for its log and for each checkpoint, which takes it a second each
-    cfg = Config.fromfile(path, import_custom_modules=False, format_python_code=False)
+    # mmengine would format the config for its log and for each checkpoint; fromfile ignores the option
+    cfg = Config.fromfile(path, import_custom_modules=False)
+    cfg = Config(cfg.to_dict(), filename=str(path), format_python_code=False)
     modules = cfg.custom_imports.imports
     import_modules_from_strings([m for m in modules if training or not m.startswith(TRAINING_CODE)])
 
