@@ -39,7 +39,7 @@ def scene() -> torch.Tensor:
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "xgradcam", "eigengradcam", "layercam"])
 @pytest.mark.parametrize("aug_smooth", [False, True])
-def test_the_map_of_red_peaks_on_the_red_square_of_a_picture_that_is_not_square(method, aug_smooth):
+def test_the_map_of_red_peaks_on_the_red_square_of_a_image_that_is_not_square(method, aug_smooth):
     (cam,) = grayscale_cams(RednessNet(), method, ["colour"], scene(), [0], aug_smooth=aug_smooth)
     assert cam.shape == (64, 160)
     top, bottom, left, right = RED
@@ -50,7 +50,7 @@ def test_the_map_of_red_peaks_on_the_red_square_of_a_picture_that_is_not_square(
 
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("eigen_smooth", [False, True])
-def test_every_method_gives_a_map_between_0_and_1_of_the_pictures_size(method, eigen_smooth):
+def test_every_method_gives_a_map_between_0_and_1_of_the_images_size(method, eigen_smooth):
     cams = grayscale_cams(
         RednessNet(), method, ["colour"], scene().repeat(2, 1, 1, 1), [0, 1], eigen_smooth
     )
@@ -164,15 +164,15 @@ def test_a_layer_without_a_grid_is_refused():
         def forward(self, x):
             return self.pool(self.colour(x)).flatten(1)
 
-    with pytest.raises(ValueError, match=r"puts out \(1, 2, 1, 1\); expected \(N, C, H, W\)"):
+    with pytest.raises(ValueError, match=r"returns \(1, 2, 1, 1\); expected \(N, C, H, W\)"):
         grayscale_cams(Pooled(), "gradcam", ["pool"], scene(), [0])
 
 
-def test_the_overlay_is_half_picture_half_colour():
-    picture = np.full((2, 3, 3), 100, np.uint8)
+def test_the_overlay_is_half_image_half_colour():
+    image = np.full((2, 3, 3), 100, np.uint8)
     cam = np.array([[0.0, 0.0, 1.0]] * 2, np.float32)
-    shown = overlay(picture, cam)
+    shown = overlay(image, cam)
     red, green, blue = (2 * shown[0, 2].astype(int) - 100).tolist()
     assert red > 100 and green < 40 and blue < 40  # turbo's dark red
     with pytest.raises(ValueError, match="differ in size"):
-        overlay(picture, cam.T)
+        overlay(image, cam.T)

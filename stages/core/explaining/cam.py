@@ -28,7 +28,7 @@ def grayscale_cams(
     eigen_smooth: bool = False,
     aug_smooth: bool = False,
 ) -> np.ndarray:
-    """One map an image for the class of its label, in [0, 1], scaled to its own maximum.
+    """One map for each image and the class of its label, in [0, 1], scaled to its own maximum.
 
     inputs: (N, 3, H, W), normalised as in training. Returns (N, H, W), float32. Two maps cannot be
     compared by colour, as each is scaled by itself.
@@ -49,7 +49,7 @@ def grayscale_cams(
 
 
 class ClonedActivations(ActivationsAndGradients):
-    """What a layer put out, even when a later layer changes it in place, as ResNet's ReLU does."""
+    """The output of a layer, even when a later layer changes it in place, as ResNet's ReLU does."""
 
     def save_activation(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
         self.activations.append(self.reshape_transform(output).detach().cpu().clone())

@@ -64,7 +64,7 @@ def as_grid(model: nn.Module, output: Tensor) -> Tensor:
     if not is_spatial(model, output):
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"cam.target_layers: a layer puts out {shape}; expected (N, C, H, W), or the tokens of a "
+            f"cam.target_layers: a layer returns {shape}; expected (N, C, H, W), or the tokens of a "
             "square grid. Name an earlier layer."
         )
     if output.dim() == 4:
