@@ -1,4 +1,4 @@
-"""Draw the default data set.
+"""Draw the default dataset.
 
 Reads   params.yaml: sample
 Writes  data/sample/<class>/*.jpg          drawn images of fruit

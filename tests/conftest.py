@@ -34,7 +34,7 @@ def write_params(root: Path, **sections) -> None:
 
 
 def picture(path: Path, variant: int = 0, hue: float = 0.0, size: tuple[int, int] = (40, 30)) -> Path:
-    """A small picture, another one for each variant: a bar of the given hue on grey."""
+    """A small image, another one for each variant: a bar of the given hue on grey."""
     path.parent.mkdir(parents=True, exist_ok=True)
     grey = 60 + variant % 120
     image = Image.new("RGB", size, (grey, grey, 255 - variant // 120 % 256))
@@ -46,7 +46,7 @@ def picture(path: Path, variant: int = 0, hue: float = 0.0, size: tuple[int, int
 
 
 def class_folders(folder: Path, classes: dict[str, int], start: int = 0) -> Path:
-    """A folder of pictures for each class, so many of each, all different."""
+    """A folder of images for each class, so many of each, all different."""
     for index, (name, count) in enumerate(classes.items()):
         for number in range(count):
             picture(folder / name / f"{number:03d}.png", start + number, hue=index / len(classes))

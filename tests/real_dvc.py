@@ -17,7 +17,7 @@ SMALL = {
     "train": {"epochs": 1, "batch_size": 16, "warmup_epochs": 0, "threads": 1},
     "cam": {"num_images": 2},
 }
-"""A run of seconds: fewer, smaller pictures and one epoch."""
+"""A run of seconds: fewer, smaller images and one epoch."""
 
 OF_A_TEAM = ("data/", "metrics/", "dvc.lock", "configs/rendered.py", ".dvc/config")
 """What a team commits of its own, besides params.yaml and .dvc files."""

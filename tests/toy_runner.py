@@ -176,7 +176,6 @@ def toy_config(root: Path) -> Config:
     runtime = load_params(root / "params.yaml").runtime
     device = use_device(runtime.device)
     cfg = open_config(Layout(root).rendered_config, root, runtime, device, training=True)
-    cfg.experiment_name = str(uuid4())  # mmengine shares the history of runs with one name
     return cfg
 
 

@@ -1,4 +1,4 @@
-"""Pictures come in by `dvc add`, `dvc import-url` and `dvc import`, and out of a remote again."""
+"""Images come in by `dvc add`, `dvc import-url` and `dvc import`, and out of a remote again."""
 
 import json
 import shutil

@@ -279,7 +279,7 @@ def test_hostile_names_and_rare_classes_go_through_every_stage(tmp_path):
 
 
 def test_the_network_looks_at_the_fruit():
-    """The packaged ImageNet network, on drawn pictures: of the map's weight more lies on the fruit than
+    """The packaged ImageNet network, on drawn images: of the map's weight more lies on the fruit than
     the fruit's share of the picture."""
     from mmengine.config import Config
     from PIL import Image

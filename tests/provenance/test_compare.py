@@ -226,7 +226,7 @@ def test_hostile_parameters_and_files_cannot_break_the_table(clone, capsys):
     assert "标题" in text and "照片" in text
 
 
-def test_a_picture_that_moved_is_renamed(clone, capsys):
+def test_an_image_that_moved_is_renamed(clone, capsys):
     for name in ("a", "b"):
         (clone / f"photos/{name}").mkdir(parents=True)
         (clone / f"photos/{name}/1.png").write_bytes(name.encode())

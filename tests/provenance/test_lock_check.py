@@ -355,7 +355,7 @@ def test_ten_changed_files_are_named_and_the_others_counted(clone):
     for number in range(12):
         write(clone / f"tools/{number:02}.txt", "new\n")
     ((_, cause),) = found(committed(clone))
-    assert cause.startswith(f"{TOOLS}: tools/00.txt, ") and cause.endswith(", tools/09.txt and 2 more")
+    assert cause.startswith(f"{TOOLS}: tools/00.txt, ") and cause.endswith(", tools/09.txt, and 2 more")
 
 
 def test_files_are_named_though_another_stage_has_run_since(project, tmp_path):

@@ -1,4 +1,4 @@
-"""The report is a page that no name can break, and chooses its pictures by a stated rule."""
+"""The report is a page that no name can break, and chooses its images by a stated rule."""
 
 from html.parser import HTMLParser
 
@@ -38,7 +38,7 @@ def test_hostile_names_stay_text():
     assert all(set(image) == {"src", "alt", "loading"} for image in page(HOSTILE).images)
 
 
-def test_pictures_are_numbered_files_beside_the_page_and_numbers_are_those_of_the_whole_split():
+def test_images_are_numbered_files_beside_the_page_and_numbers_are_those_of_the_whole_split():
     shown = page("火龙果")
     assert [image["src"] for image in shown.images] == ["000.jpg", "000-gradcam.jpg"]
     assert "200 test images, 30 mistakes, top-1 85.00 %. Shown: 1." in shown.text
@@ -65,7 +65,7 @@ def test_the_most_confident_come_first(how, count, expected):
     assert [r.path[0] for r in select(ROWS, how, count)] == list(expected)
 
 
-def test_random_pictures_are_the_same_every_time_and_in_any_order_of_rows():
+def test_random_images_are_the_same_every_time_and_in_any_order_of_rows():
     assert select(ROWS, "random", 2) == select(ROWS[::-1], "random", 2)
 
 

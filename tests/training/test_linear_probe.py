@@ -34,7 +34,7 @@ def test_the_unit_and_the_zero_of_the_features_change_no_score():
     assert torch.allclose(*scores, atol=1e-3)
 
 
-def test_a_class_that_counts_twice_is_worth_twice_its_pictures():
+def test_a_class_that_counts_twice_is_worth_twice_its_images():
     """sigmoid(-w) counts twice: 2 * sigmoid(-w) = weight_decay * w / 2; of one class alone, it is preferred."""
     decay, points, labels = 0.1, torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
     weight, bias, _ = fit_linear(points, labels, 2, decay, 0.0, [2.0, 2.0])

@@ -15,9 +15,8 @@ def use_device(device: str) -> str:
     """
     # cuBLAS needs it for deterministic results, and reads it when CUDA starts
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    os.environ.pop(
-        "PYTORCH_NVML_BASED_CUDA_CHECK", None
-    )  # from here on CUDA itself decides whether it works
+    # from here on CUDA itself decides whether it works
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

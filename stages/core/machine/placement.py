@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from mmengine.config import Config
@@ -28,6 +29,7 @@ def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, tra
     # mmengine would format the config for its log and for each checkpoint; fromfile ignores the option
     cfg = Config.fromfile(path, import_custom_modules=False)
     cfg = Config(cfg.to_dict(), filename=str(path), format_python_code=False)
+    cfg.experiment_name = uuid4().hex  # runs of one name and second share their history and their log
     modules = cfg.custom_imports.imports
     import_modules_from_strings([m for m in modules if training or not m.startswith(TRAINING_CODE)])
 

@@ -17,8 +17,11 @@ STARTED = "FINETUNE_PROCESSES_STARTED"
 
 
 def starts_processes(runtime: RuntimeParams) -> bool:
-    """Whether this process is to start those that train: with a launcher, and unless it is one of them,
-    or was started by the user's own torchrun (several machines)."""
+    """Whether this process starts those that train.
+
+    It does when there is a launcher, unless it is one of them, or the user's own torchrun started it (on
+    several machines).
+    """
     started = "TORCHELASTIC_RUN_ID" in os.environ or STARTED in os.environ
     return runtime.launcher != "none" and not started
 

@@ -141,7 +141,8 @@ def seed_all(seed: int) -> None:
 
 @contextmanager
 def randomness(*numbers: int) -> Iterator[None]:
-    """The global generators of Python, NumPy and torch (CPU) start from `numbers`; restored after.
+    """The global generators of Python, NumPy and torch (CPU) start from `numbers`, and are restored
+    afterwards.
 
     Without restoring, loading in the main process (no workers) would disturb what dropout and mixup
     draw there. In a loader worker there is nothing to restore.

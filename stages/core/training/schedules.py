@@ -8,9 +8,9 @@ from torch.nn import Module
 
 @PARAM_SCHEDULERS.register_module()
 class WarmUp(LinearLR):
-    """mmengine's LinearLR, but none where it would have a single step.
+    """LinearLR that does nothing when the warm-up is a single step.
 
-    Of that one it makes `start_factor` of the rate and never raises it: the whole run would stay there.
+    mmengine would scale the rate down in that step and never bring it back.
     """
 
     def __init__(self, optimizer, *, begin: int, end: int, start_factor: float, **options):
@@ -19,7 +19,7 @@ class WarmUp(LinearLR):
 
 
 def check_layer_depths(model: Module, cfg: Config) -> None:
-    """Raise ValueError for a rate that falls with depth, and a network that does not tell its depths."""
+    """Raise ValueError if train.layer_decay is set and MMPretrain knows no layer depths of the model."""
     if "layer_decay_rate" not in cfg.optim_wrapper.paramwise_cfg:
         return
     try:
