@@ -248,7 +248,7 @@ def schema(**comments: str) -> dict:
     """As the module prints it, with these comments in params.yaml."""
     text = (REPO / "params.yaml").read_text()
     for key, comment in comments.items():
-        text = re.sub(rf"(?m)^( *{key}: [^#\n]*).*", rf"\g<1> {comment}", text)
+        text = re.sub(rf"(?m)^( *{key}:[^#\n]*).*", rf"\g<1> {comment}", text)
     return described(schema_at(()), YAML().load(text))
 
 
