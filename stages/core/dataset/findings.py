@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.dataset.sources import SPLITS, DatasetImage
-from stages.core.files import write_csv
+from stages.core.files import SHOWN, write_csv
 
-SHOWN = 10
 SMALL_CLASS = 20
 """A class with fewer images is called small: with the default fractions about 4 of them are scored."""
 EXPLAINED = {

@@ -20,7 +20,6 @@ SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 JUNK = {"__macosx", "thumbs.db", "desktop.ini", "__pycache__", "$recycle.bin"}
-SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
