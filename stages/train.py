@@ -27,7 +27,7 @@ from stages.core.layout import Layout
 from stages.core.machine.device import keep_freed_memory, machine_facts, use_device
 from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import open_config
-from stages.core.networks.checkpoint import to_memory_format, unwrapped
+from stages.core.networks.checkpoint import to_memory_format
 from stages.core.params import RuntimeParams, load_params
 from stages.core.training.history import ProgressHook, history_of
 from stages.core.training.hooks import PretrainedWeights
@@ -43,7 +43,6 @@ from stages.core.training.resume import (
     run_folder,
 )
 from stages.core.training.sampling import LockstepLoader
-from stages.core.training.schedules import check_layer_depths
 
 
 def main(root: Path = Path()) -> None:
@@ -115,7 +114,6 @@ def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> 
 
     # mmengine's Runner, its model and its loader
     runner = Runner.from_cfg(cfg)
-    check_layer_depths(unwrapped(runner.model), cfg)
     to_memory_format(runner.model, cfg)
     if device == "cpu":
         runner.train_loop.dataloader = LockstepLoader(runner.train_loop.dataloader)

@@ -77,7 +77,8 @@ class BalancedLoss(Hook):
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         model = unwrapped(runner.model)
-        cross_entropy(model).class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
+        num_classes = model.data_preprocessor.num_classes
+        cross_entropy(model).class_weight = balanced_weights(dataset.labels(), num_classes)
 
 
 def cross_entropy(model: Module) -> Module:
