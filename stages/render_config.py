@@ -17,6 +17,7 @@ from stages.core.files import write_text
 from stages.core.images.lists import read_classes
 from stages.core.layout import Layout
 from stages.core.params import load_params
+from stages.core.zoo.own_view import own_view
 
 
 def main(root: Path = Path()) -> None:
@@ -30,6 +31,9 @@ def main(root: Path = Path()) -> None:
     cfg = finetune_config(base, pretrained, source, params, classes)
     write_text(layout.rendered_config, rendered_text(cfg))
 
+    size, own = cfg.train_pipeline[1].scale, own_view(pretrained).size
+    if not 4 / 5 <= size / own <= 5 / 4:
+        print(f"images of {size} pixels; {source['model']} was trained with {own} (image.size: 0)")
     if source["source"] == "none":
         print("from scratch: all layers are trained at once, with batch norm of each batch")
     optimizer = cfg.optim_wrapper.optimizer

@@ -43,6 +43,10 @@ def class_name(part: Mapping) -> str:
     return str(part.get("type")).rpartition(".")[2]
 
 
+def is_classifier(config: Mapping) -> bool:
+    return class_name(config.get("model") or {}) == "ImageClassifier"
+
+
 def needs_head(model: Mapping) -> bool:
     """Whether a classifier's config has no head of its own for classes, and gets a linear one."""
     return not model.get("head") or limit_of(model["backbone"]) is Limit.CLASS_LAYER_INSIDE
