@@ -15,7 +15,7 @@ from pathlib import Path
 from stages.core.dataset.examined import Examined, examine_dataset
 from stages.core.dataset.findings import SMALL_CLASS, refuse, summary, write_findings
 from stages.core.dataset.sources import SPLITS, DatasetImage
-from stages.core.files import write_json
+from stages.core.files import together, write_json
 from stages.core.images.lists import ListedImage, write_classes, write_list
 from stages.core.layout import Layout
 from stages.core.params import load_params
@@ -37,12 +37,13 @@ def main(root: Path = Path()) -> None:
     classes = sorted({image.class_name for image in examined.usable})
     label_of = {name: label for label, name in enumerate(classes)}
     lists = {"train": layout.train_list, "val": layout.val_list, "test": layout.test_list}
-    write_classes(layout.classes, classes)
-    for split, path in lists.items():
-        rows = [ListedImage(i.path, label_of[i.class_name], i.sha256) for i in splits[split]]
-        write_list(path, rows)
     counts = count(examined, splits)
-    write_json(layout.dataset_counts, counts)
+    with together():
+        write_classes(layout.classes, classes)
+        for split, path in lists.items():
+            rows = [ListedImage(i.path, label_of[i.class_name], i.sha256) for i in splits[split]]
+            write_list(path, rows)
+        write_json(layout.dataset_counts, counts)
 
     # report
     if counts["excluded"]:
