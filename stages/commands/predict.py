@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from stages.core.dataset.sources import files_below
+from stages.core.dataset.folders import walk
 from stages.core.files import csv_text, write_text
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import ImageReader
@@ -59,7 +59,7 @@ def find_files(paths: list[str]) -> list[Path]:
     files = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += files_below(path)
+            files += walk(path)[0].all_files()
         elif path.exists():
             files.append(path)
         else:
