@@ -1,8 +1,7 @@
-"""Files and folders that are written whole or not at all, seals, and lists of names in a message.
+"""Files and folders that are written whole or not at all, and lists of names in a message.
 
 Everything is written under a temporary name beside first. A path has one writer at a time, so what a
-killed writer left there is overwritten by the next. A seal is a last line that shows whether a file is
-still as it was written.
+killed writer left there is overwritten by the next.
 """
 
 import csv
@@ -11,8 +10,6 @@ import io
 import json
 import os
 import shutil
-import sys
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,44 +61,6 @@ def csv_text(header: Sequence[str], rows: Iterable[Iterable]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def seal(content: bytes | memoryview, name: str) -> bytes:
-    """The last line of a file: a checksum of its content and its name, so that neither a damaged file
-    nor another one fits.
-
-    CRC-32, as it takes less time than reading the file does.
-    """
-    return b"# checksum of all above: %08x\n" % zlib.crc32(content, zlib.crc32(name.encode()))
-
-
-SEAL_BYTES = len(seal(b"", ""))
-
-
-def unsealed(content: bytes, name: str) -> memoryview:
-    """The content without its seal. Raises ValueError unless the seal fits."""
-    above, last = memoryview(content)[:-SEAL_BYTES], content[-SEAL_BYTES:]
-    if last != seal(above, name):
-        raise ValueError("is not as it was written: its last line is not the checksum of the others")
-    return above
-
-
-def read_kept(path: Path, name: str, instead: str) -> memoryview | None:
-    """The content of a sealed file that can be made again; None if there is none.
-
-    A damaged file is deleted, and a line says what happens `instead` of using it.
-    """
-    try:
-        if path.is_file():  # not a pipe, which would keep its reader waiting
-            return unsealed(path.read_bytes(), name)
-        if not os.path.lexists(path):
-            return None
-    except (OSError, ValueError):
-        pass
-    print(f"{path} is damaged: {instead}", file=sys.stderr, flush=True)
-    with suppress(OSError):
-        delete(path)
-    return None
 
 
 def delete(path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from damage import DAMAGES
 
-from stages.core.files import read_kept, seal, unsealed
+from stages.core.seals import read_kept, seal, unsealed
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.files import SEAL_BYTES, read_kept, seal
 from stages.core.images.decoding import RULE
+from stages.core.seals import SEAL_BYTES, read_kept, seal
 
 HEADER = 128
 """Bytes of a .npy file before the pixels."""

@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from stages.core.files import first_ten, seal, write_whole
+from stages.core.files import first_ten, write_whole
+from stages.core.seals import seal
 
 
 def read_checkpoint(path: Path) -> dict:

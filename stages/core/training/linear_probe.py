@@ -19,8 +19,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from stages.core.files import read_kept
 from stages.core.networks.checkpoint import load_kept, save_whole, unwrapped
+from stages.core.seals import read_kept
 from stages.core.training.history import history_of, report_probe_loss
 from stages.core.training.hooks import cross_entropy
 

@@ -19,8 +19,9 @@ from mmengine.runner import Runner
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.files import delete, read_kept, write_whole
+from stages.core.files import delete, write_whole
 from stages.core.networks.checkpoint import load_kept, save_whole, unwrapped, write_checkpoint
+from stages.core.seals import read_kept
 from stages.core.training.history import history_of, set_history
 
 STATE, PUBLISHED = "state.pth", "published"
