@@ -55,6 +55,14 @@ class ListedImages(CustomDataset):
     """MMPretrain's CustomDataset over a list file that carries content hashes (images/lists.py)."""
 
     def load_data_list(self) -> list[dict]:
+        """Raises ValueError for a label that is no class."""
+        images, classes = read_list(Path(self.ann_file)), self.metainfo["classes"]
+        labels = {image.label for image in images}
+        if not labels <= set(range(len(classes))):
+            raise ValueError(
+                f"{self.ann_file} has labels up to {max(labels)}, and configs/rendered.py has "
+                f"{len(classes)} classes, so one is older than the other. Run `dvc repro`."
+            )
         return [
             {
                 "img_path": osp.join(self.data_root, image.path),
@@ -62,5 +70,5 @@ class ListedImages(CustomDataset):
                 "listed_path": image.path,
                 "sha256": image.sha256,
             }
-            for image in read_list(Path(self.ann_file))
+            for image in images
         ]
