@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from stages.core.names import csv_cell, shown
+
 SHOWN = 10
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,10 +58,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> No
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Iterable]) -> str:
+    """A row per line. Texts are written by `csv_cell`; `unescape` reads them."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow(csv_cell(cell) if isinstance(cell, str) else cell for cell in row)
     return buffer.getvalue()
 
 
@@ -70,8 +74,8 @@ def replace_folder(made: Path, output: Path) -> None:
     os.replace(made, output)
 
 
-def first_ten(names: Iterable[str], shown: Callable[[str], str] = repr) -> str:
-    """`'a', 'b', and 3 more`; shown=str leaves out the quotes."""
+def first_ten(names: Iterable[str], quoted: Callable[[str], str] = repr) -> str:
+    """`'a', 'b', and 3 more`; quoted=str leaves out the quotes."""
     names = list(names)
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(shown, names[:SHOWN])) + more
+    return ", ".join(shown(quoted(name)) for name in names[:SHOWN]) + more

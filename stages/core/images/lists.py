@@ -2,13 +2,14 @@
 
 A line is `<sha256> <label> <path>`. Because of the hash, a stage that depends on a list depends on
 the content of its images, and of no others. The path is from the project's root. It comes last, so
-that it may hold any character; a backslash and line ends in it are escaped.
+that it may hold any character; a backslash, line ends and other characters that act are escaped.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.files import write_text
+from stages.core.names import escape, unescape
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,3 @@ def read_lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist. Run `dvc repro` to make it.") from None
-
-
-def escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def unescape(name: str) -> str:
-    parts = name.split("\\\\")
-    return "\\".join(part.replace("\\n", "\n").replace("\\r", "\r") for part in parts)
