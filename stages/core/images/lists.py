@@ -2,8 +2,8 @@
 
 A line is `<sha256> <label> <path>`. Because of the hash, a stage that depends on a list depends on
 the content of its images, and of no others. The path is from the project's root. It comes last, so
-that it may hold any character; a backslash and line ends in it are escaped. The last line is a seal: a
-list that was cut would score fewer images silently.
+that it may hold any character; a backslash, line ends and other characters that act are escaped. The
+last line is a seal: a list that was cut would score fewer images silently.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.files import first_ten, write_text, write_whole
+from stages.core.names import escape, unescape
 from stages.core.seals import seal, unsealed
 
 WAY_OUT = "Run `dvc repro prepare-dataset`."
@@ -67,12 +68,3 @@ def read_bytes(path: Path) -> bytes:
         raise FileNotFoundError(f"{path} does not exist. Run `dvc repro` to make it.") from None
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder; expected a file. {WAY_OUT}") from None
-
-
-def escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def unescape(name: str) -> str:
-    parts = name.split("\\\\")
-    return "\\".join(part.replace("\\n", "\n").replace("\\r", "\r") for part in parts)
