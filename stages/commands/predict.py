@@ -8,7 +8,6 @@ Exit code 1 when a file could not be read; the others are still predicted.
 
 import argparse
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -122,7 +121,6 @@ def as_json(predictions: list[Prediction]) -> str:
 FORMATS = {"table": as_table, "csv": as_csv, "json": as_json}
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     # class names in any script, whatever the terminal's locale says
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
