@@ -24,12 +24,14 @@ from ruamel.yaml import YAML
 from stages.core.files import whole_file
 from stages.core.layout import PATHS, Layout
 from stages.core.provenance.lock_diff import hashes
+from stages.core.yaml_files import check_project
 
 VAL, TEST = "val top-1", "test top-1"
 
 
 def main(root: Path = Path()) -> pd.DataFrame:
     """One row per experiment, the best on val first: the parameters that differ, val and test top-1."""
+    check_project(root)
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
     shown = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = [row for name, data in finished(json.loads(shown)) if (row := scored(root, name, data))]

@@ -16,6 +16,8 @@ from pathlib import Path
 from subprocess import CalledProcessError
 from types import TracebackType
 
+from stages.core.names import shown_lines
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 MAKE_ROOM = "Make room on this disk and run the same command again"
@@ -57,11 +59,14 @@ BROKEN_PIPE = 128 + 13
 
 
 def install_error_hook() -> None:
+    """It also lets every name be printed, whatever the terminal's locale says."""
     sys.excepthook = print_error
     # closed by the shell (>&-): Python has no stream then, and the next file would get its number
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
     atexit.register(end_output)
 
 
@@ -106,9 +111,10 @@ def print_error(kind: type[BaseException], error: BaseException, trace: Tracebac
         raise SystemExit(error.returncode if error.returncode > 0 else 128 - error.returncode)
     message = foreseen(error, trace)
     if message:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {shown_lines(message)}", file=sys.stderr)
     else:
-        sys.__excepthook__(kind, error, trace)
+        text = "".join(traceback.format_exception(kind, error, trace))
+        print(shown_lines(text), end="", file=sys.stderr)
 
 
 def foreseen(error: BaseException, trace: TracebackType | None) -> str:

@@ -21,6 +21,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
+from stages.core.names import csv_cell, shown
+
 SHOWN = 10
 WAYS_OUT = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
@@ -235,18 +237,22 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> No
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Iterable]) -> str:
+    return csv_row(header) + "".join(map(csv_row, rows))
+
+
+def csv_row(cells: Iterable) -> str:
+    """A line. Texts are written by `csv_cell`; `unescape` reads them."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerow(csv_cell(cell) if isinstance(cell, str) else cell for cell in cells)
     return buffer.getvalue()
 
 
 # --- names -------------------------------------------------------------------------------------------
 
 
-def first_ten(names: Iterable[str], shown: Callable[[str], str] = repr) -> str:
-    """`'a', 'b', and 3 more`; shown=str leaves out the quotes."""
+def first_ten(names: Iterable[str], quoted: Callable[[str], str] = repr) -> str:
+    """`'a', 'b', and 3 more`; quoted=str leaves out the quotes."""
     names = list(names)
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(shown, names[:SHOWN])) + more
+    return ", ".join(shown(quoted(name)) for name in names[:SHOWN]) + more

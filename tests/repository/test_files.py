@@ -43,7 +43,7 @@ def test_text_json_and_csv_are_the_same_bytes_on_every_system(tmp_path):
     write_csv(tmp_path / "a.csv", ["x", "y"], [["1,5", 'q"uote'], ["new\nline", 2]])
     assert (tmp_path / "new/folder/a.txt").read_bytes() == b"\xc3\xa9\n\r\n"
     assert (tmp_path / "a.json").read_bytes() == b'{\n  "a": [\n    2\n  ],\n  "b": 1\n}\n'
-    assert (tmp_path / "a.csv").read_bytes() == b'x,y\n"1,5","q""uote"\n"new\nline",2\n'
+    assert (tmp_path / "a.csv").read_bytes() == b'x,y\n"1,5","q""uote"\nnew\\nline,2\n'
 
 
 def test_a_row_that_fails_leaves_the_table_that_was_there(tmp_path):

@@ -2,7 +2,6 @@
 
 import hashlib
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,12 +14,10 @@ import imagehash
 import numpy as np
 import PIL
 
-from stages.core.images.decoding import RULE, decode
+from stages.core.images.decoding import RULE, decode, read_file
 
 BATCH = 1000
 """Results are saved after this many images, so that an interrupted check resumes from there."""
-MAX_BYTES = 2 * 10**9
-"""A larger file is not read into memory: it is no image, but a film or the like."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +125,9 @@ def check_in_worker(path: Path) -> CheckedImage:
 def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
     # read
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return CheckedImage("", "is a device or a pipe", 0, 0, "", "")
-        if status.st_size > MAX_BYTES:
-            problem = f"has {status.st_size / 1e9:.1f} GB; at most {MAX_BYTES / 1e9:.0f} GB are read"
-            return CheckedImage("", problem, 0, 0, "", "")
-        content = path.read_bytes()
+        content = read_file(path)
+    except ValueError as error:
+        return CheckedImage("", str(error), 0, 0, "", "")
     except OSError as error:
         return CheckedImage("", f"cannot be read: {error.strerror}", 0, 0, "", "")
 

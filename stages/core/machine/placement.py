@@ -15,8 +15,10 @@ from torch import nn
 from stages.core.layout import Layout
 from stages.core.machine.kernels import check_kernels
 from stages.core.params import RuntimeParams
+from stages.core.seals import unsealed
 
 TRAINING_CODE = "stages.core.training."
+RENDER = "Run `dvc repro render-config`."
 
 
 def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, training: bool) -> Config:
@@ -26,9 +28,7 @@ def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, tra
     hook changes no score. Raises RuntimeError when this machine cannot do what the config asks for.
     """
     layout = Layout(root)
-    # mmengine would format the config for its log and for each checkpoint; fromfile ignores the option
-    cfg = Config.fromfile(path, import_custom_modules=False)
-    cfg = Config(cfg.to_dict(), filename=str(path), format_python_code=False)
+    cfg = read_rendered(path)
     cfg.experiment_name = uuid4().hex  # runs of one name and second share their history and their log
     modules = cfg.custom_imports.imports
     import_modules_from_strings([m for m in modules if training or not m.startswith(TRAINING_CODE)])
@@ -47,6 +47,22 @@ def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, tra
         cfg.custom_hooks = []
         cfg.load_from = None
     return cfg
+
+
+def read_rendered(path: Path) -> Config:
+    """Raises FileNotFoundError, or ValueError unless the file is as render-config wrote it."""
+    try:
+        unsealed(path.read_bytes(), path.name)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist. {RENDER}") from None
+    except (ValueError, IsADirectoryError):
+        raise ValueError(
+            f"{path} was edited or damaged: its last line is not the checksum of the others. Change "
+            f"params.yaml instead. {RENDER}"
+        ) from None
+    # mmengine would format the config for its log and for each checkpoint; fromfile ignores the option
+    cfg = Config.fromfile(path, import_custom_modules=False)
+    return Config(cfg.to_dict(), filename=str(path), format_python_code=False)
 
 
 def use_kernels(cfg: Config, device: str) -> None:

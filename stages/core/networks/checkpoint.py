@@ -14,6 +14,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from stages.core.files import first_ten, write_whole
+from stages.core.seals import seal
 
 
 def read_checkpoint(path: Path) -> dict:
@@ -32,22 +33,33 @@ def read_checkpoint(path: Path) -> dict:
     return checkpoint
 
 
-def write_checkpoint(path: Path, state_dict: Mapping[str, Tensor], meta: dict) -> None:
+def write_checkpoint(
+    path: Path, state_dict: Mapping[str, Tensor], meta: dict, sealed_as: str | None = None
+) -> None:
     """Equal tensors and meta produce equal bytes, whatever their device and memory layout."""
     canonical = OrderedDict(
         (key, value.detach().cpu().contiguous().clone()) for key, value in state_dict.items()
     )
-    save_whole(path, {"meta": meta, "state_dict": canonical})
+    save_whole(path, {"meta": meta, "state_dict": canonical}, sealed_as)
 
 
-def save_whole(path: Path, content: dict) -> None:
+def save_whole(path: Path, content: dict, sealed_as: str | None = None) -> None:
     """torch.save that never leaves a partial file under this name. Raises OSError.
 
-    torch would write the file's name into the archive, so it writes to memory.
+    sealed_as: the name in the seal of a file for `read_kept`; None for no seal. torch would write the
+    file's name into the archive, so it writes to memory.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
+    if sealed_as is not None:
+        last = seal(buffer.getbuffer(), sealed_as)
+        buffer.write(last)
     write_whole(path, buffer.getbuffer())
+
+
+def load_kept(content: memoryview) -> dict:
+    """What `save_whole` saved, from the bytes that `read_kept` returns."""
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def load_pretrained(model: nn.Module, path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.files import write_csv
+from stages.core.names import unescape
 
 TOP = 5
 """How many classes a row keeps, best first."""
@@ -77,9 +78,9 @@ def read_predictions(path: Path) -> list[Prediction]:
     top = sum(column.startswith("class_") for column in rows[0]) if rows else 0
     return [
         Prediction(
-            path=row["path"],
-            label=row["label"],
-            classes=[row[f"class_{k}"] for k in range(1, top + 1)],
+            path=unescape(row["path"]),
+            label=unescape(row["label"]),
+            classes=[unescape(row[f"class_{k}"]) for k in range(1, top + 1)],
             scores=[float(row[f"score_{k}"]) for k in range(1, top + 1)],
         )
         for row in rows
