@@ -681,6 +681,22 @@ def test_near_duplicates_across_classes_and_official_splits_are_counted_and_kept
     assert "train/b/like.png" in findings and "of class 'a'" in findings and 'in train",0' in findings
 
 
+def test_many_images_that_near_duplicates_join_are_counted_on_the_terminal(project, capsys):
+    """Like the frames of a film."""
+    for number in range(30):
+        noise(project / f"data/raw/a/{number:02d}.png", 0, number * 5)
+        noise(project / f"data/raw/b/{number:02d}.png", 100 + number)
+        noise(project / f"data/raw/a/x{number:02d}.png", 200 + number)
+    prepare(project, near_duplicates=4)
+    output = capsys.readouterr().out
+    assert (
+        "join 1 sets of 20 images or more, and each stays in one split; the largest has 30, of 'a'"
+        in (output)
+    )
+    rows = (project / "data/dataset/findings.csv").read_text().splitlines()
+    assert sum(row.endswith("; so 30 images are joined,0") for row in rows) == 29
+
+
 def test_an_image_with_many_near_duplicates_names_one_and_prefers_another_class(project):
     """Like frames of a film: each is a near-duplicate of all others."""
     for number in range(12):

@@ -8,8 +8,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stages.core.dataset.checks import check_images
+from stages.core.dataset.class_names import doubts
 from stages.core.dataset.duplicates import grouping_keys, near_pairs
-from stages.core.dataset.findings import Finding, excluded_files, find_problems, skipped_findings
+from stages.core.dataset.findings import (
+    Finding,
+    chain_note,
+    excluded_files,
+    find_problems,
+    skipped_findings,
+)
 from stages.core.dataset.sources import DatasetImage, check_learnable, find_images
 from stages.core.dataset.splits import assign_splits
 from stages.core.layout import Layout
@@ -21,6 +28,8 @@ class Examined:
     images: list[DatasetImage]
     """Every file that was read, those outside of class folders included."""
     findings: list[Finding]
+    notes: list[str]
+    """Sentences on what is doubtful, and is used all the same."""
 
     @cached_property
     def excluded(self) -> set[Path]:
@@ -66,4 +75,7 @@ def examine_dataset(
     near = near_pairs(images, dataset.near_duplicates)
     keys = grouping_keys(images, near)
     images = [replace(image, key=key) for image, key in zip(images, keys, strict=True)]
-    return Examined(images, find_problems(images, near) + skipped_findings(skipped, base))
+    findings = find_problems(images, near) + skipped_findings(skipped, base)
+    notes = doubts(sorted({image.class_name for image in images} - {""}))
+    chained = chain_note(images, near)
+    return Examined(images, findings, notes + [chained] * bool(chained))
