@@ -67,7 +67,7 @@ def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[Che
                 yield from check_some(paths[start : start + BATCH * 10], processes, connection, database)
     except sqlite3.Error as error:
         raise RuntimeError(
-            f"{database}: {error}. It is only a cache of checks: delete it, or make room for it."
+            f"{database}: {error}. It is only a cache of checks: delete it, or make its folder writable."
         ) from error
 
 

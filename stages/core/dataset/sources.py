@@ -78,7 +78,7 @@ def find_images(
     archive = is_archive(source)
     path = unpack(root, source) if archive else source
     if not path.is_dir():
-        found = "is a file" if path.exists() else "does not exist"
+        found = "is no folder" if path.exists() else "does not exist"
         if path.is_symlink():
             found = f"is a link to {os.readlink(path)}, which is no folder"
         raise FileNotFoundError(

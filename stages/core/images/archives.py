@@ -107,9 +107,8 @@ def unpack(root: Path, archive: Path) -> Path:
     unpacked file is left.
     """
     if not archive.is_file():
-        raise FileNotFoundError(
-            f"{archive} does not exist. If DVC tracks it, run `dvc pull {archive}.dvc`."
-        )
+        found = "is no file" if os.path.lexists(archive) else "does not exist"
+        raise FileNotFoundError(f"{archive} {found}. If DVC tracks it, run `dvc pull {archive}.dvc`.")
     folder = unpacked_folder(root, archive)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # two stages at once, e.g. of two `dvc repro`
