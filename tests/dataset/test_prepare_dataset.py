@@ -596,6 +596,17 @@ def test_any_folder_level_can_name_the_class(project, level, classes):
     assert read_classes(project / "data/dataset/classes.txt") == classes
 
 
+def test_a_level_above_all_images_is_doubted(project, capsys):
+    nested(project)
+    prepare(project, class_level=2)
+    output = capsys.readouterr().out
+    assert "all lie in folders below: 'Apple-1', 'Apple-2', " in output
+    assert "set dataset.class_level to 3, or -1" in output
+    picture(project / "data/raw/Fruit/Apple/x.png", 200)
+    prepare(project, class_level=2)
+    assert "folders below" not in capsys.readouterr().out
+
+
 def test_one_class_name_in_two_places_is_refused(project):
     class_folders(project / "data/raw/Fruit", {"Red": 5, "Green": 5})
     class_folders(project / "data/raw/Vegetable", {"Red": 5}, 50)

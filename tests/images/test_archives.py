@@ -67,6 +67,8 @@ def files_in(folder: Path) -> dict[str, bytes]:
         (".tgz", "w:gz"),
         (".tar.bz2", "w:bz2"),
         (".tar.xz", "w:xz"),
+        (".TBZ2", "w:bz2"),
+        (".txz", "w:xz"),
     ],
 )
 def test_every_kind_of_archive_is_unpacked(tmp_path, suffix, mode):
@@ -79,7 +81,8 @@ def test_every_kind_of_archive_is_unpacked(tmp_path, suffix, mode):
 
 def test_a_zstandard_tar_is_unpacked_and_checked_like_the_others(tmp_path):
     members = {"fruit/火龙果/1.jpg": b"one" * 1000, "fruit/b/2.jpg": b"two"}
-    assert files_in(unpack(tmp_path, zstandard_tarred(tmp_path / "a.tar.zst", members))) == members
+    for name in ("a.tar.zst", "a.tzst"):
+        assert files_in(unpack(tmp_path, zstandard_tarred(tmp_path / name, members))) == members
     with pytest.raises(ValueError, match="leads out of the archive"):
         unpack(tmp_path, zstandard_tarred(tmp_path / "evil.tar.zst", {"../x": b""}))
     frames = tmp_path / "frames.tar.zst"  # as of `pzstd`

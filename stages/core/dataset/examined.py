@@ -1,6 +1,7 @@
 """A dataset from its source to its splits: find the images, check them, compare them, split them."""
 
 import sys
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from stages.core.dataset.findings import (
 )
 from stages.core.dataset.sources import DatasetImage, check_learnable, find_images
 from stages.core.dataset.splits import assign_splits
+from stages.core.files import first_ten
 from stages.core.layout import Layout
 from stages.core.params import DatasetParams
 
@@ -77,5 +79,20 @@ def examine_dataset(
     images = [replace(image, key=key) for image, key in zip(images, keys, strict=True)]
     findings = find_problems(images, near) + skipped_findings(skipped, base)
     notes = doubts(sorted({image.class_name for image in images} - {""}))
-    chained = chain_note(images, near)
-    return Examined(images, findings, notes + [chained] * bool(chained))
+    notes += filter(None, [level_note(images, dataset), chain_note(images, near)])
+    return Examined(images, findings, notes)
+
+
+def level_note(images: list[DatasetImage], dataset: DatasetParams) -> str:
+    """A sentence if no image lies in a class folder itself; empty otherwise."""
+    if dataset.list or dataset.class_level == -1:
+        return ""
+    folders = [(i.file.parent.name, i.class_name) for i in images if i.class_name]
+    if any(unicodedata.normalize("NFC", folder) == name for folder, name in folders):
+        return ""
+    inner = sorted({folder for folder, _ in folders})
+    return (
+        f"no image lies in a class folder itself, all lie in folders below: {first_ten(inner)}. If "
+        f"those are the classes, set dataset.class_level to {dataset.class_level + 1}, or -1 for the "
+        "innermost"
+    )

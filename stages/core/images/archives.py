@@ -28,7 +28,8 @@ from stages.core.layout import Layout
 
 ENCRYPTED, UTF8 = 0x1, 0x800
 """Flags of a zip member."""
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+SUFFIXES += (".tgz", ".tbz2", ".txz", ".tzst")
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -289,7 +290,7 @@ class StrictTarInfo(tarfile.TarInfo):
 
 
 def open_tar(archive: Path) -> AbstractContextManager[tarfile.TarFile]:
-    if archive.name.lower().endswith(".zst"):
+    if archive.name.lower().endswith("zst"):
         reader = zstandard.ZstdDecompressor().stream_reader
         stream = reader(archive.open("rb"), read_across_frames=True)
         return tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictTarInfo)
