@@ -225,13 +225,13 @@ def test_images_in_subfolders_belong_to_the_class(project):
             lambda raw: (
                 class_folders(raw / "train", {"a": 5, "b": 5}) and class_folders(raw / "apple", {"x": 1})
             ),
-            "beside train/ is 'apple'.* If train/ is a class, move the images out of its subfolders",
+            "beside train/ is 'apple'.* If it is a class, move the images out of its subfolders",
         ),
         (
             lambda raw: [
                 class_folders(raw / name, {"a": 5, "b": 5}) for name in ("my_train", "my_test", "extra")
             ],
-            "beside train/ is 'extra'; expected only train/, val/ and test/",
+            "beside my_test/ is 'extra'; expected only train/, val/ and test/",
         ),
         (
             lambda raw: [picture(raw / name) for name in ("train_set/1.png", "val_set/2.png")],

@@ -206,14 +206,17 @@ def split_folders(folder: Folder, shown: str) -> list[tuple[str, Folder]]:
         return []
     strangers = [sub.name for split, sub in named if not split]
     if strangers:
+        one = next(sub.name for split, sub in named if split)
         raise ValueError(
-            f"{shown}: beside train/ is {first_ten(strangers)}; expected only train/, val/ and test/. "
-            f"If they are splits, move {strangers[0]!r} away. If train/ is a class, move the images out "
-            "of its subfolders."
+            f"{shown}: beside {one}/ is {first_ten(strangers)}; expected only train/, val/ and test/. "
+            f"If {one}/ is a split, move the others away. If it is a class, move the images out of its "
+            "subfolders."
         )
     if len(splits) < len(named):
         names = ", ".join(sub.name for _, sub in named)
-        raise ValueError(f"{shown}: {names} name one split twice; expected train/, val/ and test/.")
+        raise ValueError(
+            f"{shown}: {names} name one split twice; expected train/, val/ and test/. Move one away."
+        )
     return named
 
 
