@@ -87,10 +87,9 @@ def level_note(images: list[DatasetImage], dataset: DatasetParams) -> str:
     """A sentence if no image lies in a class folder itself; empty otherwise."""
     if dataset.list or dataset.class_level == -1:
         return ""
-    folders = [(i.file.parent.name, i.class_name) for i in images if i.class_name]
-    if any(unicodedata.normalize("NFC", folder) == name for folder, name in folders):
+    if any(unicodedata.normalize("NFC", i.file.parent.name) == i.class_name for i in images):
         return ""
-    inner = sorted({folder for folder, _ in folders})
+    inner = sorted({image.file.parent.name for image in images if image.class_name})
     return (
         f"no image lies in a class folder itself, all lie in folders below: {first_ten(inner)}. If "
         f"those are the classes, set dataset.class_level to {dataset.class_level + 1}, or -1 for the "

@@ -194,15 +194,13 @@ def split_folders(folder: Folder, shown: str) -> list[tuple[str, Folder]]:
     splits = {split for split, _ in named}
     exactly = [SPLIT_NAMES.get(sub.name.lower()) for sub in folder.folders]
     holding_classes = {split for split, sub in named if split and sub.folders}
-    official = (
-        any(n == "train" and sub.folders for n, sub in zip(exactly, folder.folders, strict=True))
-        or {"train"} < holding_classes
-        or None not in splits
-        and len(splits) > 1
-        or bool(exactly)
-        and None not in exactly
+    train_holds_classes = any(
+        split == "train" and sub.folders for split, sub in zip(exactly, folder.folders, strict=True)
     )
-    if not official:
+    only_exact_names = bool(exactly) and None not in exactly
+    only_splits = None not in splits and len(splits) > 1
+    several_hold_classes = {"train"} < holding_classes
+    if not (train_holds_classes or only_exact_names or only_splits or several_hold_classes):
         return []
     strangers = [sub.name for split, sub in named if not split]
     if strangers:
