@@ -161,6 +161,16 @@ def test_a_hidden_folder_that_leaves_one_class_is_named_in_the_error(project):
         prepare(project)
 
 
+def test_a_folder_that_dvc_ignores_as_a_project_of_its_own_is_explained(project):
+    (project / ".dvc").mkdir()
+    class_folders(project / "data/raw", {"a": 5, "b": 5})
+    (project / "data/raw/.dvc").mkdir()
+    with pytest.raises(
+        ValueError, match="is hidden, ignored by DVC or left by a system .'.dvc', 'a', 'b'"
+    ):
+        prepare(project)
+
+
 def test_class_names_that_are_hard_to_tell_apart_are_doubted(project, capsys):
     class_folders(project / "data/raw", {"apple": 5, "apple ": 5, "images": 5})
     prepare(project)
@@ -547,6 +557,16 @@ def test_files_that_a_list_does_not_name_are_listed_and_counted(project, capsys)
     unlisted = ["notes.txt", "a/005.png", ".b/005.png"]
     assert findings(project) == dict.fromkeys(unlisted, "not listed")
     assert "3 files are not in dataset.list, and not used" in capsys.readouterr().out
+
+
+def test_a_wrapped_list_is_found_beside_a_hidden_folder(project):
+    for number in range(10):
+        picture(project / f"data/raw/wrapped/images/{number}.png", number)
+    picture(project / "data/raw/.old/x.png", 50)
+    lines = "".join(f"images/{n}.png,{'ab'[n % 2]}\n" for n in range(10))
+    (project / "data/raw/wrapped/labels.csv").write_text("path,label\n" + lines)
+    assert prepare(project, list="labels.csv")["num_images"] == 10
+    assert findings(project) == {".old/x.png": "not listed"}
 
 
 @pytest.mark.parametrize("name", ["../labels.csv", "a/../../labels.csv", "{project}/data/labels.csv"])

@@ -86,6 +86,11 @@ def find_images(
             f"If DVC tracks it, run `dvc pull {dataset.path}.dvc`."
         )
     folder, skipped = walk(path, dvc=not archive, hidden=bool(dataset.list))
+    if skipped and not (folder.folders or folder.files):
+        raise ValueError(
+            f"dataset.path: all that {dataset.path} holds is hidden, ignored by DVC or left by a system "
+            f"({first_ten(one.file.name for one in skipped)}). A .dvc/ in it makes DVC ignore all."
+        )
 
     # the images in it
     beside: list[Path] = []
@@ -273,16 +278,17 @@ def refuse_empty(folder: Folder, filled: set[str], shown: str, level: int) -> No
 def without_wrapper(folder: Folder, list_name: str = "") -> tuple[Folder, list[Path]]:
     """The folder that holds the dataset, and the files that were passed on the way to it.
 
-    Archives often wrap their content in a folder. A folder is passed while it has one subfolder, and
-    that one holds folders or the list.
+    Archives often wrap their content in a folder. A folder is passed while it has one subfolder, hidden
+    ones aside, and that one holds folders or the list.
     """
     beside = []
-    while len(folder.folders) == 1 and not holds_list(folder, list_name):
-        only = folder.folders[0]
-        if not (only.folders or holds_list(only, list_name)):
+    while not holds_list(folder, list_name):
+        subs = [sub for sub in folder.folders if not sub.name.startswith(".")]
+        if len(subs) != 1 or not (subs[0].folders or holds_list(subs[0], list_name)):
             break
-        beside += folder.files
-        folder = only
+        hidden = [sub for sub in folder.folders if sub is not subs[0]]
+        beside += folder.files + [file for sub in hidden for file in sub.all_files()]
+        folder = subs[0]
     return folder, beside
 
 
