@@ -161,12 +161,10 @@ def test_a_hidden_folder_that_leaves_one_class_is_named_in_the_error(project):
         prepare(project)
 
 
-def test_a_folder_that_dvc_ignores_as_a_project_of_its_own_is_explained(project):
-    (project / ".dvc").mkdir()
-    class_folders(project / "data/raw", {"a": 5, "b": 5})
-    (project / "data/raw/.dvc").mkdir()
+def test_a_folder_of_which_nothing_is_read_is_explained(project):
+    class_folders(project / "data/raw", {".a": 5, "@eaDir": 5})
     with pytest.raises(
-        ValueError, match="is hidden, ignored by DVC or left by a system .'.dvc', 'a', 'b'"
+        ValueError, match="is hidden, ignored by DVC or left by a system .'.a', '@eaDir'"
     ):
         prepare(project)
 

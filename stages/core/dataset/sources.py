@@ -89,7 +89,7 @@ def find_images(
     if skipped and not (folder.folders or folder.files):
         raise ValueError(
             f"dataset.path: all that {dataset.path} holds is hidden, ignored by DVC or left by a system "
-            f"({first_ten(one.file.name for one in skipped)}). A .dvc/ in it makes DVC ignore all."
+            f"({first_ten(one.file.name for one in skipped)}); expected a folder for each class."
         )
 
     # the images in it
