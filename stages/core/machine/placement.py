@@ -14,6 +14,7 @@ from torch import nn
 
 from stages.core.layout import Layout
 from stages.core.machine.kernels import check_kernels
+from stages.core.machine.threads import use_threads
 from stages.core.params import RuntimeParams
 from stages.core.seals import unsealed
 
@@ -67,7 +68,7 @@ def read_rendered(path: Path) -> Config:
 
 def use_kernels(cfg: Config, device: str) -> None:
     """Compute with the config's thread count and, on the CPU, its instructions."""
-    torch.set_num_threads(cfg.threads)
+    use_threads(cfg.threads)
     # deterministic mode fills each new tensor with NaN before it is computed, which changes nothing
     torch.utils.deterministic.fill_uninitialized_memory = False
     if device == "cpu":
