@@ -16,6 +16,7 @@ from stages.core.files import write_json, write_text
 from stages.core.layout import Layout
 from stages.core.networks.checkpoint import write_checkpoint
 from stages.core.params import load_params
+from stages.core.seals import sealed_text
 from stages.core.zoo.download import find_weights, read_tensors
 from stages.core.zoo.index import model_config
 
@@ -43,7 +44,8 @@ def main(root: Path = Path()) -> None:
 
         # write everything, then publish it together
         write_checkpoint(folder / layout.pretrained.name, tensors, meta={})
-        write_text(folder / layout.pretrained_config.name, config.pretty_text + "\n")
+        name = layout.pretrained_config.name
+        write_text(folder / name, sealed_text(config.pretty_text + "\n", name))
         write_json(folder / layout.weights_source.name, source)
 
         layout.pretrained.parent.mkdir(parents=True, exist_ok=True)
