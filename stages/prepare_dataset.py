@@ -12,10 +12,11 @@ Writes  data/dataset/classes.txt                  one class per line; the line i
 from collections import Counter
 from pathlib import Path
 
+from stages.core.dataset.class_names import doubts
 from stages.core.dataset.examined import Examined, examine_dataset
-from stages.core.dataset.findings import SMALL_CLASS, refuse, summary, write_findings
+from stages.core.dataset.findings import SKIPPED, SMALL_CLASS, refuse, summary, write_findings
 from stages.core.dataset.sources import SPLITS, DatasetImage
-from stages.core.files import write_json
+from stages.core.files import together, write_json
 from stages.core.images.lists import ListedImage, write_classes, write_list
 from stages.core.layout import Layout
 from stages.core.params import load_params
@@ -29,6 +30,9 @@ def main(root: Path = Path()) -> None:
     # examine; the findings are written even when they stop the stage
     examined = examine_dataset(root, dataset, params.runtime.workers)
     write_findings(layout.findings, examined.findings)
+    skipped = [finding for finding in examined.findings if finding.kind in SKIPPED]
+    if skipped:
+        print(summary(skipped))
     if dataset.on_error == "fail":
         refuse(len(examined.images), examined.findings)
     splits = examined.splits(dataset, without="data/dataset/findings.csv excludes")
@@ -37,16 +41,20 @@ def main(root: Path = Path()) -> None:
     classes = sorted({image.class_name for image in examined.usable})
     label_of = {name: label for label, name in enumerate(classes)}
     lists = {"train": layout.train_list, "val": layout.val_list, "test": layout.test_list}
-    write_classes(layout.classes, classes)
-    for split, path in lists.items():
-        rows = [ListedImage(i.path, label_of[i.class_name], i.sha256) for i in splits[split]]
-        write_list(path, rows)
     counts = count(examined, splits)
-    write_json(layout.dataset_counts, counts)
+    with together():
+        write_classes(layout.classes, classes)
+        for split, path in lists.items():
+            rows = [ListedImage(i.path, label_of[i.class_name], i.sha256) for i in splits[split]]
+            write_list(path, rows)
+        write_json(layout.dataset_counts, counts)
 
     # report
-    if counts["excluded"]:
-        print(f"left out, as dataset.on_error is exclude:\n{summary(examined.findings)}")
+    excluded = [finding for finding in examined.findings if finding.excluded]
+    if excluded:
+        print(f"left out, as dataset.on_error is exclude:\n{summary(excluded)}")
+    for sentence in doubts(classes):
+        print(sentence)
     if dataset.val_from == dataset.test_from == "val":
         print("the val images are scored as test, too: they chose the epoch, so expect less elsewhere")
     print(

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from stages.core.files import delete, write_csv, write_json, write_whole
+from stages.core.files import delete, together, write_csv, write_json, write_whole
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.layout import Layout
@@ -96,11 +96,12 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
 
         # publish the best epoch
         best = best_row(history)
-        state.publish(layout.checkpoint)
         summary = {"best_epoch": best["epoch"]} | {key: best[key] for key in ("val_loss", "val_top1")}
-        write_json(layout.training_metrics, summary)
         columns = list(history[0])
-        write_csv(layout.history, columns, [[row[name] for name in columns] for row in history])
+        with together():
+            state.publish(layout.checkpoint)
+            write_json(layout.training_metrics, summary)
+            write_csv(layout.history, columns, [[row[name] for name in columns] for row in history])
         if by_dvc:
             # stays, as DVC can be killed before it records the result
             write_whole(state.published, b"")

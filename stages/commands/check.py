@@ -14,10 +14,16 @@ from pathlib import Path
 from stages.core.layout import Layout
 from stages.core.params import load_params
 from stages.core.provenance.lock_check import Problem, examine_project, report
+from stages.core.yaml_files import check_project
 
 
 def main(root: Path = Path()) -> bool:
     """Print the problems. Returns whether everything belongs together."""
+    try:
+        check_project(root)
+    except ValueError as error:
+        print(error)
+        return False
     examined = examine_project(root)
     try:
         load_params(Layout(root).params)

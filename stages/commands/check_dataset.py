@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from stages.core.dataset.class_names import doubts
 from stages.core.dataset.examined import examine_dataset
 from stages.core.dataset.findings import SMALL_CLASS, summary
 from stages.core.dataset.sources import DatasetImage
@@ -36,7 +37,7 @@ def main(dataset: DatasetParams, workers: int) -> bool:
 
     # report
     print(report([image for image in examined.images if image.class_name]))
-    problems = summary(examined.findings, excluded=False)
+    problems = summary(examined.findings)
     print(f"\n{problems or 'no duplicates, no near-duplicates, nothing unreadable'}")
     examined.splits(by_its_splits(dataset, examined.usable), without="cannot be used")
     print(
@@ -72,11 +73,7 @@ def report(images: list[DatasetImage]) -> str:
     if few:
         lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} images: {first_ten(few)}")
 
-    # class names
-    spellings = Counter(name.casefold() for name in per_class)
-    alike = sorted(name for name in per_class if spellings[name.casefold()] > 1)
-    if alike:
-        lines.append(f"{len(alike)} class names differ only in upper and lower case: {first_ten(alike)}")
+    lines += doubts(list(per_class))
 
     # sizes
     sides = [min(image.width, image.height) for image in images if image.pixels]

@@ -7,7 +7,6 @@ Exit code 1 when a file could not be read; the others are still predicted.
 """
 
 import argparse
-import json
 import signal
 import sys
 from pathlib import Path
@@ -15,13 +14,14 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from stages.core.dataset.sources import files_below
+from stages.core.dataset.folders import walk
 from stages.core.files import csv_text, write_text
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import ImageReader
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.placement import open_config
+from stages.core.names import json_text, shown
 from stages.core.params import load_params
 from stages.core.scoring.predictions import Prediction, ranked_cells, ranked_columns
 
@@ -59,7 +59,7 @@ def find_files(paths: list[str]) -> list[Path]:
     files = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += files_below(path)
+            files += walk(path)[0].all_files()
         elif path.exists():
             files.append(path)
         else:
@@ -78,7 +78,7 @@ def predict(
             samples.append(reader.read(file))
             read.append(file)
         except (ValueError, OSError) as error:
-            problems.append(str(error))
+            problems.append(shown(str(error)))
     if not samples:
         return [], problems
     with torch.no_grad():
@@ -90,10 +90,12 @@ def predict(
 
 
 def as_table(predictions: list[Prediction]) -> str:
-    width = max((len(row.path) for row in predictions), default=0)
+    width = max((len(shown(row.path)) for row in predictions), default=0)
     return "".join(
-        f"{row.path:<{width}}  "
-        + "  ".join(f"{name} {score:.3f}" for name, score in zip(row.classes, row.scores, strict=True))
+        f"{shown(row.path):<{width}}  "
+        + "  ".join(
+            f"{shown(name)} {score:.3f}" for name, score in zip(row.classes, row.scores, strict=True)
+        )
         + "\n"
         for row in predictions
     )
@@ -116,15 +118,14 @@ def as_json(predictions: list[Prediction]) -> str:
         }
         for row in predictions
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    return json_text(rows)
 
 
 FORMATS = {"table": as_table, "csv": as_csv, "json": as_json}
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
-    # class names in any script, whatever the terminal's locale says
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    sys.stdout.reconfigure(encoding="utf-8")  # names in any script, whatever the locale says
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="+", metavar="PATH", help="an image, or a folder of them")
     parser.add_argument("--top", type=int, default=5, help="classes an image")

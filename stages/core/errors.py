@@ -9,6 +9,8 @@ from pathlib import Path
 from subprocess import CalledProcessError
 from types import TracebackType
 
+from stages.core.names import shown_lines
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 MAKE_ROOM = "Make room on this disk and run the same command again"
@@ -27,7 +29,10 @@ WHAT_TO_DO = {
 
 
 def install_error_hook() -> None:
+    """It also lets every name be printed, whatever the terminal's locale says."""
     sys.excepthook = print_error
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -40,9 +45,10 @@ def print_error(kind: type[BaseException], error: BaseException, trace: Tracebac
         raise SystemExit(error.returncode if error.returncode > 0 else 128 - error.returncode)
     message = foreseen(error, trace)
     if message:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {shown_lines(message)}", file=sys.stderr)
     else:
-        sys.__excepthook__(kind, error, trace)
+        text = "".join(traceback.format_exception(kind, error, trace))
+        print(shown_lines(text), end="", file=sys.stderr)
 
 
 def foreseen(error: BaseException, trace: TracebackType | None) -> str:

@@ -12,7 +12,9 @@ import pytest
 from conftest import PARAMS, REPO
 from dvc.repo import Repo
 from real_dvc import environment, python
+from ruamel.yaml.error import YAMLError
 
+from stages.commands.use_preset import merged
 from stages.core.errors import print_error
 from stages.core.files import write_text
 from stages.core.params import load_params
@@ -44,10 +46,9 @@ def test_an_error_this_package_raises_is_its_message(tmp_path, capsys):
     assert not any(line.startswith(("Traceback", "  File")) for line in lines)
 
 
-def test_an_error_of_a_library_keeps_its_traceback_though_a_stage_called_it(tmp_path, capsys):
-    (tmp_path / "params.yaml").write_bytes(b"\xff")
-    error = raised(lambda: load_params(tmp_path / "params.yaml"))
-    assert isinstance(error, UnicodeDecodeError)
+def test_an_error_of_a_library_keeps_its_traceback_though_a_command_called_it(capsys):
+    error = raised(lambda: merged("[", {}))
+    assert isinstance(error, YAMLError)
     assert "Traceback (most recent call last)" in shown(capsys, error)
 
 
@@ -120,20 +121,19 @@ def test_ctrl_c_says_that_dvc_repro_resumes(capsys, monkeypatch):
     assert capsys.readouterr().err == "\ninterrupted: `dvc repro` resumes with this stage\n"
 
 
-@pytest.mark.parametrize("way", [["stages.use_preset"], ["stages", "use_preset"]])
+@pytest.mark.parametrize("way", [["stages.verify"], ["stages", "verify"]])
 def test_ctrl_c_ends_a_command_with_130_and_one_line(tmp_path, way):
-    """It comes while the command reads a preset, which is a pipe that nobody writes to."""
-    preset = tmp_path / "configs/presets/default.yaml"
-    preset.parent.mkdir(parents=True)
-    os.mkfifo(preset)
+    """It comes while Git reads its configuration, which is a pipe that nobody writes to."""
+    config = tmp_path / "gitconfig"
+    os.mkfifo(config)
     process = subprocess.Popen(
-        [sys.executable, "-m", *way, "default"],
+        [sys.executable, "-m", *way],
         cwd=tmp_path,
-        env=environment(tmp_path) | {"PYTHONPATH": str(REPO)},
+        env=environment(tmp_path) | {"PYTHONPATH": str(REPO), "GIT_CONFIG_GLOBAL": str(config)},
         stderr=subprocess.PIPE,
         text=True,
     )
-    with preset.open("w"):  # opens once the command reads
+    with config.open("w"):  # opens once Git reads
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and said == "\ninterrupted\n"

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from stages.core.dataset.checks import check_images
 from stages.core.dataset.duplicates import grouping_keys, near_pairs
-from stages.core.dataset.findings import Finding, excluded_files, find_problems
+from stages.core.dataset.findings import Finding, excluded_files, find_problems, skipped_findings
 from stages.core.dataset.sources import DatasetImage, check_learnable, find_images
 from stages.core.dataset.splits import assign_splits
 from stages.core.layout import Layout
@@ -19,7 +19,7 @@ from stages.core.params import DatasetParams
 @dataclass(frozen=True)
 class Examined:
     images: list[DatasetImage]
-    """Every file that was found, those outside of class folders included."""
+    """Every file that was read, those outside of class folders included."""
     findings: list[Finding]
 
     @cached_property
@@ -51,7 +51,8 @@ def examine_dataset(
     reported from; without it, the project's root.
     """
     # find
-    found = find_images(root, dataset, base or root)
+    base = base or root
+    found, skipped = find_images(root, dataset, base)
 
     # check: each file is hashed and decoded
     checks = check_images([image.file for image in found], workers, Layout(root).work)
@@ -65,4 +66,4 @@ def examine_dataset(
     near = near_pairs(images, dataset.near_duplicates)
     keys = grouping_keys(images, near)
     images = [replace(image, key=key) for image, key in zip(images, keys, strict=True)]
-    return Examined(images, find_problems(images, near))
+    return Examined(images, find_problems(images, near) + skipped_findings(skipped, base))

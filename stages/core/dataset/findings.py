@@ -4,7 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.dataset.sources import SPLITS, DatasetImage
+from stages.core.dataset.folders import Skipped
+from stages.core.dataset.sources import SPLITS, DatasetImage, with_path
 from stages.core.files import SHOWN, write_csv
 
 SMALL_CLASS = 20
@@ -17,7 +18,18 @@ EXPLAINED = {
     "duplicate": "images appear twice in one class and split",
     "near-duplicate": "images are near-duplicates of another one",
     "no image": "other files lie in no class folder",
+    "not listed": "files are not in dataset.list, and not used",
+    "hidden": "files or folders are hidden, and not used",
+    "ignored": "files or folders are ignored by DVC, and not used",
+    "leftover": "leftovers of systems and programs are not used",
 }
+SKIPPED = {
+    "not listed": "dataset.list does not name it",
+    "hidden": "its name starts with a dot: if it is data, rename it",
+    "ignored": ".dvcignore names it, so DVC does not hash it: if it is data, rename it",
+    "leftover": "a system or program has left it here",
+}
+"""Why a file or folder was not read."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +76,7 @@ def find_problems(images: list[DatasetImage], near: list[tuple[int, int, int]]) 
         findings += leaks(members, f"an image of its group {group!r}")
     findings += near_duplicate_findings(images, near)
 
-    kinds = list(EXPLAINED)
-    return sorted(findings, key=lambda f: (kinds.index(f.kind), f.image.path))
+    return sorted(findings, key=by_kind)
 
 
 def stray(image: DatasetImage) -> Finding:
@@ -131,6 +142,20 @@ def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int) -> Finding
     return Finding(other, "near-duplicate", reason, False, ", ".join(across))
 
 
+def skipped_findings(skipped: list[Skipped], base: Path) -> list[Finding]:
+    """Findings of what was not read at all. base: the folder that paths are reported from."""
+    files = [with_path(DatasetImage(one.file, "", None), base) for one in skipped]
+    findings = [
+        Finding(file, one.kind, SKIPPED[one.kind], False)
+        for file, one in zip(files, skipped, strict=True)
+    ]
+    return sorted(findings, key=by_kind)
+
+
+def by_kind(finding: Finding) -> tuple[int, str]:
+    return list(EXPLAINED).index(finding.kind), finding.image.path
+
+
 # --- reporting ----------------------------------------------------------------------------------------
 
 
@@ -143,17 +168,18 @@ def refuse(num_images: int, findings: list[Finding]) -> None:
     excluded = excluded_files(findings)
     if excluded:
         raise ValueError(
-            f"{len(excluded)} of {num_images} images cannot be used.\n{summary(findings)}\n"
+            f"{len(excluded)} of {num_images} images cannot be used.\n"
+            f"{summary([finding for finding in findings if finding.excluded])}\n"
             "Repair or remove them, or set dataset.on_error to exclude. "
             "data/dataset/findings.csv lists them all."
         )
 
 
-def summary(findings: list[Finding], excluded: bool = True) -> str:
-    """The first ten of each kind, and how many there are; excluded: only what cannot be used."""
+def summary(findings: list[Finding]) -> str:
+    """The first ten of each kind, and how many there are."""
     lines = []
     for kind, explained in EXPLAINED.items():
-        some = [f for f in findings if f.kind == kind and (f.excluded or not excluded)]
+        some = [f for f in findings if f.kind == kind]
         if some:
             lines.append(f"{len(some)} {explained}:")
             lines += [f"  {f.image.path}: {f.reason}" for f in some[:SHOWN]]

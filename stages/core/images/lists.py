@@ -2,14 +2,15 @@
 
 A line is `<sha256> <label> <path>`. Because of the hash, a stage that depends on a list depends on
 the content of its images, and of no others. The path is from the project's root. It comes last, so
-that it may hold any character; a backslash and line ends in it are escaped. The last line is a seal, as
-with a list that was cut, fewer images would be scored silently.
+that it may hold any character; a backslash, line ends and other characters that act are escaped. The
+last line is a seal: a list that was cut would score fewer images silently.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.files import write_text
+from stages.core.names import escape, unescape
 from stages.core.seals import read_sealed, sealed_text
 
 
@@ -46,12 +47,3 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 def read_lines(path: Path) -> list[str]:
     return read_sealed(path, "Run `dvc repro prepare-dataset`.").split("\n")[:-1]
-
-
-def escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def unescape(name: str) -> str:
-    parts = name.split("\\\\")
-    return "\\".join(part.replace("\\n", "\n").replace("\\r", "\r") for part in parts)

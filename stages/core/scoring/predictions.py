@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.files import csv_text, write_text
+from stages.core.names import unescape
 
 TOP = 5
 """How many classes a row keeps, best first."""
@@ -106,9 +107,9 @@ def parsed(text: str) -> list[Prediction]:
     top = sum(column.startswith("class_") for column in rows.fieldnames or [])
     return [
         Prediction(
-            path=row["path"],
-            label=row["label"],
-            classes=[row[f"class_{k}"] for k in range(1, top + 1)],
+            path=unescape(row["path"]),
+            label=unescape(row["label"]),
+            classes=[unescape(row[f"class_{k}"]) for k in range(1, top + 1)],
             scores=[float(row[f"score_{k}"]) for k in range(1, top + 1)],
         )
         for row in rows
