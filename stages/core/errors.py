@@ -28,6 +28,7 @@ WHAT_TO_DO = {
     errno.EFBIG: MAKE_ROOM,
     errno.EACCES: GET_RIGHTS,
     errno.EPERM: GET_RIGHTS,
+    errno.EISDIR: "Delete this folder: `dvc repro` makes the file",
     errno.EROFS: "Run it on a disk that can be written to",
     errno.ENOENT: "`dvc repro` makes and `dvc pull` downloads what the pipeline needs",
 }
