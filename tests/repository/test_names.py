@@ -27,6 +27,7 @@ from stages.core.names import acts, csv_cell, escape, shown, unescape
 from stages.core.networks.checkpoint import read_checkpoint, write_checkpoint
 from stages.core.provenance.markdown import cell
 from stages.core.scoring.predictions import read_predictions
+from stages.core.seals import sealed_text
 
 CLASSES = sorted({unicodedata.normalize("NFC", name) for name in NASTY})
 
@@ -116,7 +117,7 @@ def run(tmp_path_factory) -> Layout:
     (root / "configs").mkdir()
     shutil.copy(REPO / "configs/finetune.py", root / "configs")
     write_json(layout.weights_source, {"source": "none", "model": "toy"})
-    write_text(layout.pretrained_config, Config(TOY).pretty_text)
+    write_text(layout.pretrained_config, sealed_text(Config(TOY).pretty_text + "\n", "pretrained.py"))
     prepare_dataset.main(root)
     render_config.main(root)
     torch.manual_seed(0)
