@@ -109,7 +109,13 @@ def select(predictions: list[Prediction], how: str, num_images: int) -> list[Pre
 def target_class(row: Prediction, category: str, classes: list[str]) -> str:
     """cam.target_category for one image: its prediction, its label, or one class for all."""
     if category in ("predicted", "label") and category not in classes:
-        return row.prediction if category == "predicted" else row.label
+        target = row.prediction if category == "predicted" else row.label
+        if target not in classes:
+            raise ValueError(
+                f"data/predictions/test.csv has the class {target!r}, and configs/rendered.py has not. "
+                "Run `dvc repro evaluate`."
+            )
+        return target
     if category not in classes:
         near = get_close_matches(category, classes, n=3) or classes[:5]
         raise ValueError(

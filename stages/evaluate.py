@@ -40,11 +40,12 @@ def main(root: Path = Path()) -> None:
         score_flips(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if params.evaluate.tta == "flip" else runner.model
-    meta = load_exactly(model, layout.checkpoint)  # mmengine would only warn
+    classes = list(cfg.test_dataloader.dataset.metainfo.classes)
+    load_exactly(model, layout.checkpoint, classes)  # mmengine would only warn
     to_memory_format(model, cfg)
 
     # score every image of the test list
-    collector = PredictionCollector(meta["dataset_meta"]["classes"])
+    collector = PredictionCollector(classes)
     runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
     scores = runner.test()
     predictions = collector.predictions

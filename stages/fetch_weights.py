@@ -16,6 +16,7 @@ from stages.core.files import together, write_json, write_text
 from stages.core.layout import Layout
 from stages.core.networks.checkpoint import write_checkpoint
 from stages.core.params import load_params
+from stages.core.seals import sealed_text
 from stages.core.zoo.download import find_weights, read_tensors
 from stages.core.zoo.index import model_config
 
@@ -45,7 +46,8 @@ def main(root: Path = Path()) -> None:
         # write
         with together():
             write_checkpoint(layout.pretrained, tensors, meta={})
-            write_text(layout.pretrained_config, config.pretty_text + "\n")
+            text = sealed_text(config.pretty_text + "\n", layout.pretrained_config.name)
+            write_text(layout.pretrained_config, text)
             write_json(layout.weights_source, source)
 
         # keep a download for the next run

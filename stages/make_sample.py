@@ -9,6 +9,7 @@ Writes  data/sample/<class>/*.jpg          drawn images of fruit
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 from PIL import Image
@@ -26,7 +27,8 @@ def main(root: Path = Path()) -> None:
     params = load_params(layout.params)
     count = params.sample.images_per_class
     wanted = [(kind, index) for kind in KINDS for index in range(count)]
-    pool = ProcessPoolExecutor(max(params.runtime.workers, 1))
+    workers = params.runtime.workers
+    pool = ProcessPoolExecutor(workers) if workers else nullcontext()
     with (
         together(),
         whole_folder(layout.sample) as images,
@@ -34,7 +36,7 @@ def main(root: Path = Path()) -> None:
         pool,
     ):
         jobs = [(kind, index, params.sample.seed, images, masks) for kind, index in wanted]
-        sizes = pool.map(draw_image, jobs, chunksize=8)
+        sizes = pool.map(draw_image, jobs, chunksize=8) if workers else map(draw_image, jobs)
         quiet = not sys.stderr.isatty()
         total = sum(tqdm(sizes, "drawing", len(jobs), unit="image", disable=quiet))
     print(

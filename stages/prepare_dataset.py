@@ -12,7 +12,6 @@ Writes  data/dataset/classes.txt                  one class per line; the line i
 from collections import Counter
 from pathlib import Path
 
-from stages.core.dataset.class_names import doubts
 from stages.core.dataset.examined import Examined, examine_dataset
 from stages.core.dataset.findings import SKIPPED, SMALL_CLASS, refuse, summary, write_findings
 from stages.core.dataset.sources import SPLITS, DatasetImage
@@ -32,8 +31,8 @@ def main(root: Path = Path()) -> None:
     examined = examine_dataset(root, dataset, params.runtime.workers)
     write_findings(layout.findings, examined.findings)
     skipped = [finding for finding in examined.findings if finding.kind in SKIPPED]
-    if skipped:
-        print(summary(skipped))
+    for note in [summary(skipped)] * bool(skipped) + examined.notes:
+        print(note)
     if dataset.on_error == "fail":
         refuse(len(examined.images), examined.findings)
     splits = examined.splits(dataset, without="data/dataset/findings.csv excludes")
@@ -54,8 +53,6 @@ def main(root: Path = Path()) -> None:
     excluded = [finding for finding in examined.findings if finding.excluded]
     if excluded:
         print(f"left out, as dataset.on_error is exclude:\n{summary(excluded)}")
-    for sentence in doubts(classes):
-        print(sentence)
     report_scenes(examined, dataset, splits)
     if dataset.val_from == dataset.test_from == "val":
         print("the val images are scored as test, too: they chose the epoch, so expect less elsewhere")

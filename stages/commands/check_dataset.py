@@ -13,7 +13,6 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from stages.core.dataset.class_names import doubts
 from stages.core.dataset.examined import examine_dataset
 from stages.core.dataset.findings import SMALL_CLASS, summary
 from stages.core.dataset.sources import DatasetImage
@@ -37,6 +36,8 @@ def main(dataset: DatasetParams, workers: int) -> bool:
 
     # report
     print(report([image for image in examined.images if image.class_name]))
+    for note in examined.notes:
+        print(note)
     problems = summary(examined.findings)
     print(f"\n{problems or 'no duplicates, no near-duplicates, nothing unreadable'}")
     examined.splits(by_its_splits(dataset, examined.usable), without="cannot be used")
@@ -72,8 +73,6 @@ def report(images: list[DatasetImage]) -> str:
     few = [name for name, number in sorted(per_class.items()) if number < SMALL_CLASS]
     if few:
         lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} images: {first_ten(few)}")
-
-    lines += doubts(list(per_class))
 
     # sizes
     sides = [min(image.width, image.height) for image in images if image.pixels]

@@ -11,7 +11,6 @@ percent. Nothing is downloaded.
 
 import argparse
 import json
-import signal
 
 from tabulate import tabulate
 
@@ -48,7 +47,6 @@ def scaled(value: float | None, unit: float = 1) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -237,12 +237,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> No
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Iterable]) -> str:
-    """A row per line. Texts are written by `csv_cell`; `unescape` reads them."""
+    return csv_row(header) + "".join(map(csv_row, rows))
+
+
+def csv_row(cells: Iterable) -> str:
+    """A line. Texts are written by `csv_cell`; `unescape` reads them."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        writer.writerow(csv_cell(cell) if isinstance(cell, str) else cell for cell in row)
+    writer.writerow(csv_cell(cell) if isinstance(cell, str) else cell for cell in cells)
     return buffer.getvalue()
 
 

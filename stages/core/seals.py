@@ -25,12 +25,26 @@ def seal(content: bytes | memoryview, name: str) -> bytes:
 SEAL_BYTES = len(seal(b"", ""))
 
 
+def sealed_text(text: str, name: str) -> str:
+    return text + seal(text.encode("utf-8"), name).decode("ascii")
+
+
 def unsealed(content: bytes, name: str) -> memoryview:
     """The content without its seal. Raises ValueError unless the seal fits."""
     above, last = memoryview(content)[:-SEAL_BYTES], content[-SEAL_BYTES:]
     if last != seal(above, name):
         raise ValueError("is not as it was written: its last line is not the checksum of the others")
     return above
+
+
+def read_sealed(path: Path, way_out: str) -> str:
+    """A text that another stage sealed with the file's name. Raises FileNotFoundError or ValueError."""
+    try:
+        return str(unsealed(path.read_bytes(), path.name), "utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist. {way_out}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} {error}. {way_out}") from None
 
 
 def read_kept(path: Path, name: str, instead: str) -> memoryview | None:

@@ -161,6 +161,14 @@ def test_a_hidden_folder_that_leaves_one_class_is_named_in_the_error(project):
         prepare(project)
 
 
+def test_a_folder_of_which_nothing_is_read_is_explained(project):
+    class_folders(project / "data/raw", {".a": 5, "@eaDir": 5})
+    with pytest.raises(
+        ValueError, match="is hidden, ignored by DVC or left by a system .'.a', '@eaDir'"
+    ):
+        prepare(project)
+
+
 def test_class_names_that_are_hard_to_tell_apart_are_doubted(project, capsys):
     class_folders(project / "data/raw", {"apple": 5, "apple ": 5, "images": 5})
     prepare(project)
@@ -225,13 +233,13 @@ def test_images_in_subfolders_belong_to_the_class(project):
             lambda raw: (
                 class_folders(raw / "train", {"a": 5, "b": 5}) and class_folders(raw / "apple", {"x": 1})
             ),
-            "beside train/ is 'apple'.* If train/ is a class, move the images out of its subfolders",
+            "beside train/ is 'apple'.* If it is a class, move the images out of its subfolders",
         ),
         (
             lambda raw: [
                 class_folders(raw / name, {"a": 5, "b": 5}) for name in ("my_train", "my_test", "extra")
             ],
-            "beside train/ is 'extra'; expected only train/, val/ and test/",
+            "beside my_test/ is 'extra'; expected only train/, val/ and test/",
         ),
         (
             lambda raw: [picture(raw / name) for name in ("train_set/1.png", "val_set/2.png")],
@@ -549,6 +557,16 @@ def test_files_that_a_list_does_not_name_are_listed_and_counted(project, capsys)
     assert "3 files are not in dataset.list, and not used" in capsys.readouterr().out
 
 
+def test_a_wrapped_list_is_found_beside_a_hidden_folder(project):
+    for number in range(10):
+        picture(project / f"data/raw/wrapped/images/{number}.png", number)
+    picture(project / "data/raw/.old/x.png", 50)
+    lines = "".join(f"images/{n}.png,{'ab'[n % 2]}\n" for n in range(10))
+    (project / "data/raw/wrapped/labels.csv").write_text("path,label\n" + lines)
+    assert prepare(project, list="labels.csv")["num_images"] == 10
+    assert findings(project) == {".old/x.png": "not listed"}
+
+
 @pytest.mark.parametrize("name", ["../labels.csv", "a/../../labels.csv", "{project}/data/labels.csv"])
 def test_a_list_outside_of_the_dataset_is_refused_as_dvc_does_not_hash_it(project, name):
     class_folders(project / "data/raw", {"a": 5, "b": 5})
@@ -594,6 +612,17 @@ def test_any_folder_level_can_name_the_class(project, level, classes):
     nested(project)
     prepare(project, class_level=level)
     assert read_classes(project / "data/dataset/classes.txt") == classes
+
+
+def test_a_level_above_all_images_is_doubted(project, capsys):
+    nested(project)
+    prepare(project, class_level=2)
+    output = capsys.readouterr().out
+    assert "all lie in folders below: 'Apple-1', 'Apple-2', " in output
+    assert "set dataset.class_level to 3, or -1" in output
+    picture(project / "data/raw/Fruit/Apple/x.png", 200)
+    prepare(project, class_level=2)
+    assert "folders below" not in capsys.readouterr().out
 
 
 def test_one_class_name_in_two_places_is_refused(project):
@@ -679,6 +708,22 @@ def test_near_duplicates_across_classes_and_official_splits_are_counted_and_kept
     assert (counts["near_duplicates_across_classes"], counts["near_duplicates_across_splits"]) == (1, 1)
     findings = (project / "data/dataset/findings.csv").read_text()
     assert "train/b/like.png" in findings and "of class 'a'" in findings and 'in train",0' in findings
+
+
+def test_many_images_that_near_duplicates_join_are_counted_on_the_terminal(project, capsys):
+    """Like the frames of a film."""
+    for number in range(30):
+        noise(project / f"data/raw/a/{number:02d}.png", 0, number * 5)
+        noise(project / f"data/raw/b/{number:02d}.png", 100 + number)
+        noise(project / f"data/raw/a/x{number:02d}.png", 200 + number)
+    prepare(project, near_duplicates=4)
+    output = capsys.readouterr().out
+    assert (
+        "join 1 sets of 20 images or more, and each stays in one split; the largest has 30, of 'a'"
+        in (output)
+    )
+    rows = (project / "data/dataset/findings.csv").read_text().splitlines()
+    assert sum(row.endswith("; so 30 images are joined,0") for row in rows) == 29
 
 
 def test_an_image_with_many_near_duplicates_names_one_and_prefers_another_class(project):

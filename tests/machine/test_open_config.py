@@ -86,7 +86,7 @@ def test_a_config_that_was_cut_or_edited_is_refused_with_what_to_do(opened, tmp_
     path.write_text(text)
     read_rendered(path)
     path.write_text(wrong(text), newline="")
-    with pytest.raises(ValueError, match="was edited or damaged.* Run `dvc repro render-config`"):
+    with pytest.raises(ValueError, match="is not as it was written.* run `dvc repro render-config`"):
         read_rendered(path)
 
 

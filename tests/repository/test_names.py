@@ -27,6 +27,7 @@ from stages.core.names import acts, csv_cell, escape, shown, unescape
 from stages.core.networks.checkpoint import read_checkpoint, write_checkpoint
 from stages.core.provenance.markdown import cell
 from stages.core.scoring.predictions import read_predictions
+from stages.core.seals import sealed_text
 
 CLASSES = sorted({unicodedata.normalize("NFC", name) for name in NASTY})
 
@@ -116,7 +117,7 @@ def run(tmp_path_factory) -> Layout:
     (root / "configs").mkdir()
     shutil.copy(REPO / "configs/finetune.py", root / "configs")
     write_json(layout.weights_source, {"source": "none", "model": "toy"})
-    write_text(layout.pretrained_config, Config(TOY).pretty_text)
+    write_text(layout.pretrained_config, sealed_text(Config(TOY).pretty_text + "\n", "pretrained.py"))
     prepare_dataset.main(root)
     render_config.main(root)
     torch.manual_seed(0)
@@ -132,7 +133,7 @@ def test_class_names_are_the_folders_names_in_every_file(run):
     assert read_classes(run.classes) == CLASSES
     dataset = Config.fromfile(run.rendered_config).train_dataloader.dataset.dataset
     assert list(dataset.metainfo.classes) == CLASSES
-    assert read_checkpoint(run.checkpoint)["meta"]["dataset_meta"]["classes"] == CLASSES
+    assert read_checkpoint(run.checkpoint, "")["meta"]["dataset_meta"]["classes"] == CLASSES
 
 
 def test_every_image_is_listed_and_scored_under_its_own_name(run):
@@ -174,7 +175,8 @@ def test_the_page_shows_every_name_and_none_acts(run):
 @pytest.mark.parametrize("kind", ["table", "csv", "json"])
 def test_predict_names_every_file_and_class(run, kind):
     files = sorted(path for path in (run.root / "data/photos").glob("*/1.png"))
-    text, unread = predict.main([str(path) for path in files], top=2, kind=kind, root=run.root)
+    unread: list[str] = []
+    text = "".join(predict.main([str(path) for path in files], unread, top=2, kind=kind, root=run.root))
     assert not unread and not any(map(acts, text.replace("\n", "")))
     if kind == "table":
         assert [line.split("  ")[0].rstrip() for line in text.splitlines()] == [

@@ -12,7 +12,7 @@ from stages.core.config.pipelines import set_pipelines
 from stages.core.config.schedule import from_scratch, set_balance, set_schedule, set_strategy
 from stages.core.config.settings import set_values
 from stages.core.params import Params
-from stages.core.seals import seal
+from stages.core.seals import sealed_text
 
 PRETRAINED = "data/weights/pretrained.pth"
 HEADER = '''\
@@ -97,5 +97,4 @@ def rendered_text(cfg: Config, name: str = "rendered.py") -> str:
     mmengine replaces `{{ ... }}` in a config's text, as in the name of a class, by environment variables
     and paths. Only texts can hold two such braces, and there `\\x7b` is a brace, too.
     """
-    text = HEADER + cfg.pretty_text.replace("{{", "{\\x7b")
-    return text + seal(text.encode("utf-8"), name).decode("ascii")
+    return sealed_text(HEADER + cfg.pretty_text.replace("{{", "{\\x7b"), name)

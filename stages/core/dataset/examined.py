@@ -1,6 +1,7 @@
 """A dataset from its source to its splits: find the images, check them, compare them, split them."""
 
 import sys
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,18 @@ import numpy as np
 from tqdm import tqdm
 
 from stages.core.dataset.checks import check_images
+from stages.core.dataset.class_names import doubts
 from stages.core.dataset.duplicates import grouping_keys, near_pairs
-from stages.core.dataset.findings import Finding, excluded_files, find_problems, skipped_findings
+from stages.core.dataset.findings import (
+    Finding,
+    chain_note,
+    excluded_files,
+    find_problems,
+    skipped_findings,
+)
 from stages.core.dataset.sources import DatasetImage, check_learnable, find_images
 from stages.core.dataset.splits import assign_splits
+from stages.core.files import first_ten
 from stages.core.layout import Layout
 from stages.core.params import DatasetParams
 from stages.core.scenes.features import DIMENSIONS, scene_features
@@ -24,6 +33,8 @@ class Examined:
     images: list[DatasetImage]
     """Every file that was read, those outside of class folders included."""
     findings: list[Finding]
+    notes: list[str]
+    """Sentences on what is doubtful, and is used all the same."""
 
     @cached_property
     def excluded(self) -> set[Path]:
@@ -74,8 +85,10 @@ def examine_dataset(
         replace(image, key=key, content_key=content)
         for image, key, content in zip(images, keys, contents, strict=True)
     ]
-    findings = find_problems(images, near, scenes)
-    return Examined(images, findings + skipped_findings(skipped, base))
+    findings = find_problems(images, near, scenes) + skipped_findings(skipped, base)
+    notes = doubts(sorted({image.class_name for image in images} - {""}))
+    notes += filter(None, [level_note(images, dataset), chain_note(images, near)])
+    return Examined(images, findings, notes)
 
 
 def shown_scenes(
@@ -103,3 +116,17 @@ def shown_scenes(
     classes = [images[index].class_name for index in at]
     pairs = scene_pairs(classes, list(first), features, cosine)
     return [(at[leader], at[image]) for leader, image in pairs]
+
+
+def level_note(images: list[DatasetImage], dataset: DatasetParams) -> str:
+    """A sentence if no image lies in a class folder itself; empty otherwise."""
+    if dataset.list or dataset.class_level == -1:
+        return ""
+    if any(unicodedata.normalize("NFC", i.file.parent.name) == i.class_name for i in images):
+        return ""
+    inner = sorted({image.file.parent.name for image in images if image.class_name})
+    return (
+        f"no image lies in a class folder itself, all lie in folders below: {first_ten(inner)}. If "
+        f"those are the classes, set dataset.class_level to {dataset.class_level + 1}, or -1 for the "
+        "innermost"
+    )

@@ -4,9 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.core.dataset.duplicates import CHAIN, chains
 from stages.core.dataset.folders import Skipped
 from stages.core.dataset.sources import SPLITS, DatasetImage, with_path
-from stages.core.files import SHOWN, write_csv
+from stages.core.files import SHOWN, first_ten, write_csv
 
 SMALL_CLASS = 20
 """A class with fewer images is called small: with the default fractions about 4 of them are scored."""
@@ -133,12 +134,15 @@ def near_duplicate_findings(
         one, other = images[first], images[later]
         crossed = (one.class_name != other.class_name) + (one.split != other.split)
         best[later] = min(best.get(later, (0, 65, 0)), (-crossed, bits, first))
+    joined = {index: len(chain) for chain in chains(len(images), near) for index in chain}
     return [
-        near_duplicate(images[first], images[later], bits) for later, (_, bits, first) in best.items()
+        near_duplicate(images[first], images[later], bits, joined.get(later, 0))
+        for later, (_, bits, first) in best.items()
     ]
 
 
-def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int) -> Finding:
+def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int, joined: int) -> Finding:
+    """joined: how many images a chain of near-duplicates joins with this one; 0 if they are few."""
     across = []
     reason = f"{bits} of 64 bits differ from {one.path}"
     if other.class_name != one.class_name:
@@ -147,6 +151,8 @@ def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int) -> Finding
     if other.split != one.split:
         across.append("split")
         reason += f", in {one.split}"
+    if joined:
+        reason += f"; so {joined} images are joined"
     return Finding(other, "near-duplicate", reason, False, ", ".join(across))
 
 
@@ -178,6 +184,20 @@ def skipped_findings(skipped: list[Skipped], base: Path) -> list[Finding]:
 
 def by_kind(finding: Finding) -> tuple[int, str]:
     return list(EXPLAINED).index(finding.kind), finding.image.path
+
+
+def chain_note(images: list[DatasetImage], near: list[tuple[int, int, int]]) -> str:
+    """A sentence on many images that are joined, though few may be alike; empty if there are none."""
+    found = chains(len(images), near)
+    if not found:
+        return ""
+    classes = sorted({images[index].class_name for index in found[0]})
+    return (
+        f"near-duplicates of near-duplicates join {len(found)} sets of {CHAIN} images or more, and each "
+        f"stays in one split; the largest has {len(found[0])}, of {first_ten(classes)}, such as "
+        f"{images[found[0][0]].path}. Frames of a film belong together. If they are only drawn alike, "
+        "set dataset.near_duplicates to 1 or 0"
+    )
 
 
 # --- reporting ----------------------------------------------------------------------------------------

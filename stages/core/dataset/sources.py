@@ -80,7 +80,7 @@ def find_images(
     archive = is_archive(source)
     path = unpack(root, source) if archive else source
     if not path.is_dir():
-        found = "is a file" if path.exists() else "does not exist"
+        found = "is no folder" if path.exists() else "does not exist"
         if path.is_symlink():
             found = f"is a link to {os.readlink(path)}, which is no folder"
         raise FileNotFoundError(
@@ -88,6 +88,11 @@ def find_images(
             f"If DVC tracks it, run `dvc pull {dataset.path}.dvc`."
         )
     folder, skipped = walk(path, dvc=not archive, hidden=bool(dataset.list))
+    if skipped and not (folder.folders or folder.files):
+        raise ValueError(
+            f"dataset.path: all that {dataset.path} holds is hidden, ignored by DVC or left by a system "
+            f"({first_ten(one.file.name for one in skipped)}); expected a folder for each class."
+        )
 
     # the images in it
     beside: list[Path] = []
@@ -196,26 +201,27 @@ def split_folders(folder: Folder, shown: str) -> list[tuple[str, Folder]]:
     splits = {split for split, _ in named}
     exactly = [SPLIT_NAMES.get(sub.name.lower()) for sub in folder.folders]
     holding_classes = {split for split, sub in named if split and sub.folders}
-    official = (
-        any(n == "train" and sub.folders for n, sub in zip(exactly, folder.folders, strict=True))
-        or {"train"} < holding_classes
-        or None not in splits
-        and len(splits) > 1
-        or bool(exactly)
-        and None not in exactly
+    train_holds_classes = any(
+        split == "train" and sub.folders for split, sub in zip(exactly, folder.folders, strict=True)
     )
-    if not official:
+    only_exact_names = bool(exactly) and None not in exactly
+    only_splits = None not in splits and len(splits) > 1
+    several_hold_classes = {"train"} < holding_classes
+    if not (train_holds_classes or only_exact_names or only_splits or several_hold_classes):
         return []
     strangers = [sub.name for split, sub in named if not split]
     if strangers:
+        one = next(sub.name for split, sub in named if split)
         raise ValueError(
-            f"{shown}: beside train/ is {first_ten(strangers)}; expected only train/, val/ and test/. "
-            f"If they are splits, move {strangers[0]!r} away. If train/ is a class, move the images out "
-            "of its subfolders."
+            f"{shown}: beside {one}/ is {first_ten(strangers)}; expected only train/, val/ and test/. "
+            f"If {one}/ is a split, move the others away. If it is a class, move the images out of its "
+            "subfolders."
         )
     if len(splits) < len(named):
         names = ", ".join(sub.name for _, sub in named)
-        raise ValueError(f"{shown}: {names} name one split twice; expected train/, val/ and test/.")
+        raise ValueError(
+            f"{shown}: {names} name one split twice; expected train/, val/ and test/. Move one away."
+        )
     return named
 
 
@@ -274,16 +280,17 @@ def refuse_empty(folder: Folder, filled: set[str], shown: str, level: int) -> No
 def without_wrapper(folder: Folder, list_name: str = "") -> tuple[Folder, list[Path]]:
     """The folder that holds the dataset, and the files that were passed on the way to it.
 
-    Archives often wrap their content in a folder. A folder is passed while it has one subfolder, and
-    that one holds folders or the list.
+    Archives often wrap their content in a folder. A folder is passed while it has one subfolder, hidden
+    ones aside, and that one holds folders or the list.
     """
     beside = []
-    while len(folder.folders) == 1 and not holds_list(folder, list_name):
-        only = folder.folders[0]
-        if not (only.folders or holds_list(only, list_name)):
+    while not holds_list(folder, list_name):
+        subs = [sub for sub in folder.folders if not sub.name.startswith(".")]
+        if len(subs) != 1 or not (subs[0].folders or holds_list(subs[0], list_name)):
             break
-        beside += folder.files
-        folder = only
+        hidden = [sub for sub in folder.folders if sub is not subs[0]]
+        beside += folder.files + [file for sub in hidden for file in sub.all_files()]
+        folder = subs[0]
     return folder, beside
 
 

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
-from stages.core.images.decoding import decode
+from stages.core.images.decoding import decode, read_file
 from stages.core.images.lists import read_list
 from stages.core.images.store import ImageStore
 
@@ -35,10 +35,10 @@ class LoadImage(BaseTransform):
         pixels = self.store.get(sha256) if self.store and sha256 else None
         if pixels is None:
             path = results["img_path"]
-            content = Path(path).read_bytes()
-            if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-                raise ValueError(f"{path} is another image than the one listed: run `dvc repro`.")
             try:
+                content = read_file(Path(path))
+                if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+                    raise ValueError("is another image than the one listed: run `dvc repro`")
                 rgb = decode(content, self.reduce)
             except ValueError as error:
                 raise ValueError(f"{path} {error}.") from error

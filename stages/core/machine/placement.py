@@ -14,11 +14,11 @@ from torch import nn
 
 from stages.core.layout import Layout
 from stages.core.machine.kernels import check_kernels
+from stages.core.machine.threads import use_threads
 from stages.core.params import RuntimeParams
-from stages.core.seals import unsealed
+from stages.core.seals import read_sealed
 
 TRAINING_CODE = "stages.core.training."
-RENDER = "Run `dvc repro render-config`."
 
 
 def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, training: bool) -> Config:
@@ -51,15 +51,7 @@ def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, tra
 
 def read_rendered(path: Path) -> Config:
     """Raises FileNotFoundError, or ValueError unless the file is as render-config wrote it."""
-    try:
-        unsealed(path.read_bytes(), path.name)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist. {RENDER}") from None
-    except (ValueError, IsADirectoryError):
-        raise ValueError(
-            f"{path} was edited or damaged: its last line is not the checksum of the others. Change "
-            f"params.yaml instead. {RENDER}"
-        ) from None
+    read_sealed(path, "Change params.yaml instead, and run `dvc repro render-config`.")
     # mmengine would format the config for its log and for each checkpoint; fromfile ignores the option
     cfg = Config.fromfile(path, import_custom_modules=False)
     return Config(cfg.to_dict(), filename=str(path), format_python_code=False)
@@ -67,7 +59,7 @@ def read_rendered(path: Path) -> Config:
 
 def use_kernels(cfg: Config, device: str) -> None:
     """Compute with the config's thread count and, on the CPU, its instructions."""
-    torch.set_num_threads(cfg.threads)
+    use_threads(cfg.threads)
     # deterministic mode fills each new tensor with NaN before it is computed, which changes nothing
     torch.utils.deterministic.fill_uninitialized_memory = False
     if device == "cpu":
