@@ -133,7 +133,7 @@ def test_class_names_are_the_folders_names_in_every_file(run):
     assert read_classes(run.classes) == CLASSES
     dataset = Config.fromfile(run.rendered_config).train_dataloader.dataset.dataset
     assert list(dataset.metainfo.classes) == CLASSES
-    assert read_checkpoint(run.checkpoint)["meta"]["dataset_meta"]["classes"] == CLASSES
+    assert read_checkpoint(run.checkpoint, "")["meta"]["dataset_meta"]["classes"] == CLASSES
 
 
 def test_every_image_is_listed_and_scored_under_its_own_name(run):
