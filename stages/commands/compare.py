@@ -35,6 +35,7 @@ from stages.core.provenance.revisions import (
     params_section,
     unreadable,
 )
+from stages.core.yaml_files import check_project
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Bound:
 def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path()) -> list[str]:
     """Print the report. Returns a sentence for each bound that does not hold."""
     # ask DVC for the differences
+    check_project(root)
     try:
         with Repo(str(root)) as repo:
             commit = resolve_rev(repo.scm, base)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from stages.core.files import write_text
+from stages.core.yaml_files import check_project
 
 START, END = "<!-- dvc dag -->\n", "<!-- end of dvc dag -->\n"
 
@@ -26,6 +27,7 @@ def main(root: Path = Path()) -> None:
 
 
 def dag(root: Path) -> str:
+    check_project(root)
     command = [sys.executable, "-m", "dvc", "dag", "--mermaid"]
     done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.expandtabs(2).strip() + "\n"

@@ -13,7 +13,6 @@ Nothing is downloaded.
 
 import argparse
 import json
-import signal
 
 from tabulate import tabulate
 
@@ -51,7 +50,6 @@ def scaled(value: float | None, unit: float = 1) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
+from stages.core.yaml_files import check_project
+
 
 def main(remote: str | None = None, root: Path = Path()) -> tuple[int, int]:
     """The number of stage runs that the remote has then, and of files that were sent for them.
 
     remote: its name; the default one if None. Raises CalledProcessError when `dvc push` fails.
     """
+    check_project(root)
     command = [sys.executable, "-m", "dvc", "push", *(["--remote", remote] if remote else [])]
     subprocess.run(command, cwd=root, check=True)  # what is current; says what is wrong with a remote
     with Repo(str(root)) as repo:

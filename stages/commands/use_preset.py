@@ -20,13 +20,16 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from stages.core.files import write_text
 from stages.core.layout import Layout
 from stages.core.params import check_params
+from stages.core.yaml_files import load_yaml, read_yaml_text
 
 
 def main(name: str, url: str | None = None, root: Path = Path()) -> None:
     """url: the address of the data file; the preset's own by default."""
     layout = Layout(root)
     preset = read_preset(layout.presets, name)
-    text = merged(layout.params.read_text(encoding="utf-8"), preset["params"])
+    before = read_yaml_text(layout.params, params=True)
+    load_yaml(before, layout.params)  # names a mistake with its line
+    text = merged(before, preset["params"])
 
     # bring in the data first, so that params.yaml never names data that are missing
     data = preset.get("data")
@@ -48,8 +51,15 @@ def read_preset(folder: Path, name: str) -> dict:
         near = get_close_matches(name, names)
         hint = f"Did you mean {near[0]}?" if near else f"Presets: {', '.join(names)}."
         raise ValueError(f"{folder} has no preset {name!r}. {hint}")
-    default, preset = (YAML(typ="safe").load(folder / f"{file}.yaml") for file in ("default", name))
+    default, preset = (preset_content(folder / f"{file}.yaml") for file in ("default", name))
     return preset | {"params": laid_over(default["params"], preset["params"])}
+
+
+def preset_content(path: Path) -> dict:
+    content = load_yaml(read_yaml_text(path, params=True), path)
+    if not isinstance(content, dict) or not isinstance(content.get("params"), dict):
+        raise ValueError(f"{path} sets no parameters; expected them below the key params.")
+    return content
 
 
 def laid_over(values: dict, changes: dict) -> dict:

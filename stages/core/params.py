@@ -6,9 +6,10 @@ story. `make schema` writes configs/params.schema.json, with which editors compl
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, ClassVar, Literal, Self
@@ -27,12 +28,17 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError
+
+from stages.core.yaml_files import load_yaml, read_yaml_text
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 UpToOne = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+MISTAKES = 50
+"""So many are listed."""
 
 
 class Checked(BaseModel):
@@ -112,6 +118,7 @@ class DatasetParams(Checked):
     test_fraction: Fraction
     fold: str
     near_duplicates: Annotated[int, Field(ge=0, le=16)]
+    scenes: Annotated[float, Field(ge=0, lt=1)]
     on_error: Literal["fail", "exclude"]
 
     rules = (
@@ -271,30 +278,21 @@ class Params(Checked):
 
 def load_params(path: Path) -> Params:
     """Read and check params.yaml. Raises ValueError with a sentence for every mistake, one a line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} does not exist. Run from the project's folder, or restore it with git."
-        ) from None
-    return check_params(text, path)
+    return check_params(read_yaml_text(path, params=True), path)
 
 
 def check_params(text: str, path: Path) -> Params:
     """The same for the text of params.yaml; `path` is named in the mistakes."""
     try:
-        content = YAML(typ="safe").load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        raise ValueError(f"{path} line {line} is not valid YAML: {error.problem}.") from None
-    try:
-        return Params.model_validate(content)
+        return Params.model_validate(load_yaml(text, path))
     except ValidationError as error:
         marked = YAML().load(text)
-        found = [(line_of(place, marked), sentence) for place, sentence in mistakes(error, Params)]
-        raise ValueError(
-            "\n".join(f"{path} line {line}: {sentence}" for line, sentence in sorted(found))
-        ) from None
+        named = islice(mistakes(error, Params), MISTAKES)
+        found = sorted((line_of(place, marked), sentence) for place, sentence in named)
+        lines = [f"{path} line {line}: {sentence}" for line, sentence in found]
+        if error.error_count() > MISTAKES:
+            lines.append(f"{path}: {error.error_count() - MISTAKES} more mistakes.")
+        raise ValueError("\n".join(lines)) from None
 
 
 def line_of(place: tuple, content: CommentedMap) -> int:
@@ -312,7 +310,7 @@ def mistakes(error: ValidationError, model: type[Checked]) -> Iterator[tuple[tup
     """The place of each mistake, and a sentence: the key, the value found, what was expected."""
     for mistake in error.errors():
         place, found = mistake["loc"], mistake["input"]
-        key = ".".join(map(str, place)) or "the file"
+        key = ".".join(map(shown, place)) or "the file"
         if mistake["type"] in ("extra_forbidden", "invalid_key"):
             names = list(schema_at(place[:-1], model)["properties"])
             near = get_close_matches(str(place[-1]), names, n=1)
@@ -323,7 +321,14 @@ def mistakes(error: ValidationError, model: type[Checked]) -> Iterator[tuple[tup
         if mistake["type"] == "missing":
             yield place, f"{key} is missing; expected {expected}. git log has its default."
         else:
-            yield place, f"{key} is {'empty' if found is None else repr(found)}; expected {expected}."
+            value = "empty" if found is None else shown(found, repr)
+            yield place, f"{key} is {value}; expected {expected}."
+
+
+def shown(value: object, text: Callable[[object], str] = str) -> str:
+    """The text of a value or a key as it is printed: no control characters, at most 80 characters."""
+    words = text(value) if text(value).isprintable() else repr(value)
+    return words if len(words) <= 80 else f"{words[:77]}..."
 
 
 KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}

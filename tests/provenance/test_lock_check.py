@@ -13,7 +13,8 @@ from real_dvc import commit, environment, python, repro, run
 from ruamel.yaml import YAML
 from toy_pipeline import STAGES, clone_git, edit, make_toy, write
 
-from stages.core.provenance.lock_check import examine_project, report
+from stages.core.provenance.lock_check import examine_project
+from stages.core.provenance.problems import report
 
 pytestmark = pytest.mark.slow
 
@@ -64,17 +65,25 @@ def dvc_exits_with(folder: Path, code: int) -> None:
 # --- what is stale ------------------------------------------------------------------------------------
 
 
-def test_a_clean_clone_without_data_passes_with_one_line(clone):
+def test_a_clean_clone_without_data_passes_and_says_that_no_data_were_looked_at(clone):
     examined = examine_project(clone)
     assert examined.problems == []
     assert report(examined) == (
         "4 stages, 8 dependencies and parameter groups, 6 outputs, 1 .dvc files: everything matches "
-        "dvc.lock and is in Git; no remote is configured, so none was asked for the data"
+        "dvc.lock and is in Git; no remote is configured, so none was asked for the data\n"
+        "data: not here, so not looked at: raw, drawn.txt, made, out.txt, last.txt"
     )
 
 
-def test_a_project_with_its_data_passes_too(origin):
+def test_a_project_with_its_data_passes_too_and_says_what_was_hashed(origin):
     assert found(origin) == []
+    lines = report(examine_project(origin)).splitlines()
+    assert lines[1:] == ["data: 5 outputs of DVC hashed (0.0 MB)"]
+    lines = report(examine_project(origin, most_read=24)).splitlines()  # bytes; made has 14
+    assert lines[1:] == [
+        "data: 3 outputs of DVC hashed (0.0 MB); large, so DVC's record of their dates was trusted: "
+        "made, last.txt (--data hashes them)"
+    ]
 
 
 def test_a_changed_parameter_of_the_first_stage_is_found_where_dvc_misses_it(clone):
@@ -168,7 +177,7 @@ def test_data_that_the_remote_lacks_is_named(project, tmp_path):
     committed(project)
     python(project, "-m", "dvc", "push", "--quiet")
     clone = clone_git(project, tmp_path / "clone")
-    assert report(examine_project(clone)).endswith("in Git; store has the data")
+    assert "in Git; store has the data\n" in report(examine_project(clone))
 
     md5 = hashlib.md5(b"data\n").hexdigest()
     (tmp_path / "store/files/md5" / md5[:2] / md5[2:]).unlink()
@@ -229,6 +238,11 @@ def test_entries_added_to_a_stage_after_it_ran_are_named(clone):
         ("third", "first.name of params.yaml was added to the parameters after the stage ran"),
         ("third", "made was added to the dependencies after the stage ran"),
         ("third", "more.txt was added to the outputs after the stage ran"),
+        (
+            "third",
+            "no .gitignore names more.txt, an output of DVC, so `git add` would take it. Add the line "
+            "/more.txt to .gitignore",
+        ),
         ("third", "source.txt was added to the dependencies after the stage ran"),
     ]
 
@@ -323,8 +337,8 @@ def test_an_output_that_was_edited_by_hand_is_named(project):
     assert found(project) == [
         (
             "raw.dvc",
-            "raw is not the recorded data: `dvc add raw` records it, `dvc checkout raw` restores the "
-            "recorded data",
+            "raw is not the recorded data (`dvc add raw` records it, `dvc checkout raw` restores the "
+            "recorded data): raw/a",
         ),
         ("second", "out.txt is not what the stage wrote"),
     ]

@@ -59,7 +59,7 @@ def test_kept_statistics_stay_while_scale_and_shift_learn():
 def test_weights_that_do_not_cover_the_backbone_are_refused_with_their_names(tmp_path):
     toy_project(tmp_path)
     path = Layout(tmp_path).pretrained
-    tensors = read_checkpoint(path)["state_dict"]
+    tensors = read_checkpoint(path, "")["state_dict"]
     del tensors["backbone.convolution.bias"]
     tensors["backbone.other"] = torch.zeros(2)
     write_checkpoint(path, tensors, {})

@@ -20,6 +20,7 @@ from stages.core.config.schedule import (
 from stages.core.config.settings import set_values
 from stages.core.networks.corrections import CORRECTED
 from stages.core.params import Params
+from stages.core.seals import sealed_text
 from stages.core.zoo.own_view import own_view
 
 PRETRAINED = "data/weights/pretrained.pth"
@@ -32,8 +33,9 @@ params.yaml. Do not edit: change params.yaml and run `dvc repro`. Works on its o
 
 import sys
 
-# so that custom_imports finds stages/ from wherever this file is opened
-sys.path.insert(0, r'{{ fileDirname }}/..')
+# so that custom_imports finds stages/ from wherever this file is opened; mmengine reads no config that
+# imports os or pathlib, and would put a path with a quote into this text as it is
+sys.path.insert(0, sys._getframe().f_code.co_filename.rsplit('/', 2)[0])
 
 '''
 
@@ -104,5 +106,10 @@ def finetune_config(
     return cfg
 
 
-def rendered_text(cfg: Config) -> str:
-    return HEADER + cfg.pretty_text
+def rendered_text(cfg: Config, name: str = "rendered.py") -> str:
+    """name: of the file, for its seal.
+
+    mmengine replaces `{{ ... }}` in a config's text, as in the name of a class, by environment variables
+    and paths. Only texts can hold two such braces, and there `\\x7b` is a brace, too.
+    """
+    return sealed_text(HEADER + cfg.pretty_text.replace("{{", "{\\x7b"), name)

@@ -13,8 +13,7 @@ import os
 import platform
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from stages.core.yaml_files import load_yaml, read_yaml_text
 
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch, aten/src/ATen/native/DispatchStub.cpp
@@ -33,9 +32,9 @@ def pin_kernels(path: Path) -> None:
     if not is_x86():
         return
     try:
-        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        params = load_yaml(read_yaml_text(path, params=True), path)
         os.environ.update(VARIABLES[params["train"]["cpu_kernels"]])
-    except (OSError, UnicodeError, YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return
 
 

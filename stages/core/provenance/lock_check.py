@@ -6,10 +6,8 @@ first stage. `dvc status` reports absent data as deleted, and no parameter's val
 change of a dependency that lies inside another stage's output.
 """
 
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -21,43 +19,36 @@ from dvc.repo import Repo
 from dvc.repo.graph import build_graph
 from dvc.scm import NoSCM
 from dvc.stage import PipelineStage, Stage
-from dvc_data.hashfile.build import build
-from dvc_data.hashfile.obj import HashFile
-from dvc_data.hashfile.tree import Tree
 
 from stages.core.files import first_ten
+from stages.core.provenance.displays import display_problems
+from stages.core.provenance.git_check import (
+    data_problems,
+    git_problems,
+    pipeline_problems,
+    remote_problems,
+)
+from stages.core.provenance.problems import (
+    REPRO,
+    Examination,
+    Problem,
+    message_of,
+    name_of,
+    path_of,
+    relative_path,
+)
+from stages.core.provenance.records import file_causes, form_causes, version_causes
+from stages.core.provenance.versions import version_notes
 
-REPRO, GIT, PUSH = "repro", "git", "push"
-TO_DO = {
-    REPRO: "`dvc repro` runs what is stale and brings dvc.lock up to date.",
-    GIT: "`git add` what belongs in the next commit; `git checkout` undoes what was changed by mistake.",
-    PUSH: "`dvc push` uploads the data.",
-}
-
-
-@dataclass(frozen=True)
-class Problem:
-    where: str
-    """A stage, a .dvc file, or another part of the project."""
-    cause: str
-    remedy: str = ""
-    """A key of TO_DO; empty when the cause itself says what to do."""
-
-
-@dataclass
-class Examination:
-    problems: list[Problem] = field(default_factory=list)
-    stages: int = 0
-    pointers: int = 0
-    """.dvc files."""
-    dependencies: int = 0
-    outputs: int = 0
-    remote: str = ""
-    """Whether the remotes have the data, or why they were not asked, in words."""
+MOST_READ = 1_000_000_000
+"""Bytes of outputs that are read and hashed: a few seconds. Larger ones are known by their date."""
 
 
-def examine_project(root: Path) -> Examination:
-    """Find everything in the project at `root` that does not belong together."""
+def examine_project(root: Path, most_read: float = MOST_READ) -> Examination:
+    """Find everything in the project at `root` that does not belong together.
+
+    most_read: how many bytes of outputs are read, the small ones first.
+    """
     examined = Examination()
     add = examined.problems.append
     # there must be a Git repository, with a DVC project at its root or below
@@ -79,23 +70,30 @@ def examine_project(root: Path) -> Examination:
         examined.problems += broken
         examined.stages = sum(isinstance(stage, PipelineStage) for stage in stages)
         examined.pointers = len(stages) - examined.stages
+        examined.problems += pipeline_problems(repo, stages, broken)
         examined.problems += graph_problems(stages)
         outputs = {path_of(out): out for stage in stages for out in stage.outs}
-        # compare each stage with dvc.lock
+        # compare each stage with dvc.lock, and the data that are here with both
+        examined.by_date = too_large(outputs, most_read)
         locks = lock_files(repo, stages)
         examined.problems += chain.from_iterable(lock.problems for lock in locks.values())
         for stage in stages:
             lock = locks.get(stage.path)
             if lock is None or lock.stages is not None:
-                examined.problems += stage_problems(stage, outputs, lock)
+                examined.problems += stage_problems(stage, outputs, lock, examined)
             examined.dependencies += len(stage.deps)
             if isinstance(stage, PipelineStage):
                 examined.outputs += len(stage.outs)
         # compare with Git and the remotes
+        examined.problems += data_problems(repo, outputs)
         examined.problems += git_problems(repo, stages, outputs)
-        if not broken:  # DVC asks the remotes only for a project that it can read
+        if not broken:  # DVC draws and asks the remotes only for a project that it can read
+            examined.problems += display_problems(repo, outputs)
             examined.remote, missing = remote_problems(repo)
             examined.problems += missing
+        lock = locks.get(str(Path(repo.root_dir) / "dvc.yaml"))
+        if lock and lock.stages:
+            examined.notes += version_notes(repo, lock.stages)
     return examined
 
 
@@ -151,9 +149,8 @@ def lock_files(repo: Repo, stages: list[Stage]) -> dict[str, LockFile]:
         file = load_file(repo, path)
         name = relative_path(repo, file._lockfile.path)
         if not file._lockfile.exists():
-            locks[path] = LockFile(
-                None, [Problem(name, f"{name} does not exist: nothing was run", REPRO)]
-            )
+            missing = Problem(name, f"{name} does not exist: nothing was run", REPRO)
+            locks[path] = LockFile(None, [missing])
             continue
         content = file.lockfile_contents.get("stages", {})
         gone = [stage for stage in content if stage not in file.stages]
@@ -175,7 +172,9 @@ def graph_problems(stages: list[Stage]) -> Iterator[Problem]:
 # --- one stage ----------------------------------------------------------------------------------------
 
 
-def stage_problems(stage: Stage, outputs: dict[str, Output], lock: LockFile | None) -> Iterator[Problem]:
+def stage_problems(
+    stage: Stage, outputs: dict[str, Output], lock: LockFile | None, examined: Examination
+) -> Iterator[Problem]:
     """lock: the lock of the stage's dvc.yaml; None for a .dvc file, which is its own lock."""
     where = name_of(stage)
     if lock is not None and stage.name not in lock.stages:
@@ -183,14 +182,24 @@ def stage_problems(stage: Stage, outputs: dict[str, Output], lock: LockFile | No
         return
     causes = chain(
         command_causes(stage, lock),
+        chain.from_iterable(form_causes(stage, *records) for records in recorded(stage, lock)),
         (cause for dep in stage.deps for cause in dependency_causes(stage, dep, outputs)),
-        (cause for out in stage.outs for cause in output_causes(out)),
+        (cause for out in stage.outs for cause in output_causes(out, examined)),
         leftover_causes(stage, lock),
     )
     problems = [Problem(where, cause, remedy) for cause, remedy in causes]
     yield from problems
     if problems and stage.frozen and lock is not None:
         yield Problem(where, "it is frozen in dvc.yaml, so `dvc repro` does not run it")
+
+
+def recorded(stage: Stage, lock: LockFile | None) -> Iterator[tuple[list[dict], str]]:
+    """The records of the stage as they are written, and the name of their file."""
+    if lock is None:
+        yield stage.dvcfile.load().get("outs") or [], name_of(stage)
+        return
+    for kind in ("deps", "outs"):
+        yield lock.stages[stage.name].get(kind, []), "dvc.lock"
 
 
 def command_causes(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, str]]:
@@ -214,7 +223,7 @@ def dependency_causes(
         return  # the source of an import: only `dvc update` can ask it
     path = path_of(dep)
     if path in outputs:
-        yield from version_causes(dep, outputs[path])
+        yield from made_causes(dep, outputs[path])
         return
     around = [other for other in outputs if PurePosixPath(path).is_relative_to(other)]
     within = [other for other in outputs if PurePosixPath(other).is_relative_to(path)]
@@ -231,7 +240,11 @@ def dependency_causes(
     elif not dep.is_in_repo:
         yield f"{path} is outside the project: nothing shows that the stage read this version", ""
     else:
-        yield from file_causes(dep, "was added to the dependencies", "has changed since the stage ran")
+        new, modified = (
+            "was added to the dependencies after the stage ran",
+            "has changed since the stage ran",
+        )
+        yield from file_causes(dep, new, modified)
 
 
 def parameter_causes(dep: ParamsDependency) -> Iterator[tuple[str, str]]:
@@ -261,7 +274,7 @@ def changed_values(name: str, now: object, before: object) -> Iterator[tuple[str
         yield name, *("no such key" if value is ... else repr(value) for value in (now, before))
 
 
-def version_causes(dep: Output, out: Output) -> Iterator[tuple[str, str]]:
+def made_causes(dep: Output, out: Output) -> Iterator[tuple[str, str]]:
     """Compare a dependency with the output at its path: the stage must have read what was written."""
     path, owner = path_of(dep), name_of(out.stage)
     pointer = not isinstance(out.stage, PipelineStage)
@@ -270,72 +283,39 @@ def version_causes(dep: Output, out: Output) -> Iterator[tuple[str, str]]:
             yield f"{owner} has no hash of {path} yet: run `dvc update {owner}`", ""
     elif not dep.hash_info:
         yield f"{path} was added to the dependencies after the stage ran", REPRO
-    elif dep.hash_info != out.hash_info:
-        wrote = "names" if pointer else "wrote"
-        yield f"{path}: {owner} {wrote} {short_hash(out)}, this stage read {short_hash(dep)}", REPRO
-
-
-def output_causes(out: Output) -> Iterator[tuple[str, str]]:
-    """Data may be absent, as in a clone without data. Outputs that Git keeps may not."""
-    if out.exists or not out.use_cache:
-        if isinstance(out.stage, PipelineStage):
-            yield from file_causes(out, "was added to the outputs", "is not what the stage wrote")
-        elif out.hash_info and out.workspace_status():
-            path = path_of(out)
-            remedy = f"`dvc add {path}` records it, `dvc checkout {path}` restores the recorded data"
-            yield f"{path} is not the recorded data: {remedy}", ""
-    elif not out.hash_info and isinstance(out.stage, PipelineStage):
-        yield f"{path_of(out)} was added to the outputs after the stage ran", REPRO
-
-
-def file_causes(entry: Output, new: str, modified: str) -> Iterator[tuple[str, str]]:
-    path = path_of(entry)
-    try:
-        status = "new" if not entry.hash_info else entry.workspace_status().get(str(entry), "")
-    except (DvcException, OSError) as error:
-        yield f"{path} cannot be read: {message_of(error)}", ""
-        return
-    if not entry.exists:
-        yield f"{path} is missing: restore it with git, or make it with `dvc repro`", ""
-    elif status == "new":
-        yield f"{path} {new} after the stage ran", REPRO
-    elif status:
-        names = first_ten(changed_files(entry), str) if entry.hash_info.isdir else ""
-        yield f"{path} {modified}{names and f': {names}'}", REPRO
-
-
-def changed_files(folder: Output) -> list[str]:
-    """The files in which a folder differs from the one in Git that dvc.lock recorded.
-
-    DVC records one hash for a folder. So its files are compared with those of a commit whose folder has
-    this hash: one where the hash came into dvc.lock, or HEAD. Without such a commit, as in a shallow
-    clone, the list is empty.
-    """
-    repo, recorded, path = folder.repo, folder.hash_info, path_of(folder)
-    lock = folder.stage.dvcfile._lockfile.path
-    command = ["git", "log", "--reverse", "--format=%H", f"-S{recorded.value}", "--", lock]
-    done = subprocess.run(command, cwd=repo.root_dir, capture_output=True, text=True)
-    for commit in [*done.stdout.split(), "HEAD"]:
-        with suppress(DvcException, OSError), repo.switch(commit):
-            before = built(folder, repo.fs.join(repo.root_dir, path))
-            if before.hash_info == recorded:
-                break
     else:
-        return []
-    now = built(folder, folder.fs_path)
-    different = hashes_in(before).items() ^ hashes_in(now).items()
-    return sorted({f"{path}/{name}" for name, _ in different})
+        yield from version_causes(dep, out, owner, "names" if pointer else "wrote")
 
 
-def built(folder: Output, path: str) -> HashFile:
-    """DVC's object of the folder, as the repository's current revision has it under `path`."""
-    cache, fs, ignore = folder.local_cache, folder.repo.fs, folder.repo.dvcignore
-    return build(cache, path, fs, folder.hash_name, dry_run=True, ignore=ignore)[2]
+def too_large(outputs: dict[str, Output], most_read: float) -> list[str]:
+    """The outputs that are here and are not read: the largest, so that the others are no more."""
+    here = [out for out in outputs.values() if out.use_cache and out.exists]
+    large, total = [], 0
+    for out in sorted(here, key=lambda out: out.meta.size or 0):
+        total += out.meta.size or 0
+        if total > most_read:
+            large.append(path_of(out))
+    return large
 
 
-def hashes_in(entry: HashFile) -> dict[str, str]:
-    """The hash of each file of a folder; none when a file has taken its place."""
-    return {"/".join(key): md5.value for key, _, md5 in entry} if isinstance(entry, Tree) else {}
+def output_causes(out: Output, examined: Examination) -> Iterator[tuple[str, str]]:
+    """Data may be absent, as in a clone without data. Outputs that Git keeps may not."""
+    path, pointer = path_of(out), not isinstance(out.stage, PipelineStage)
+    if out.use_cache and not out.exists:
+        if out.hash_info:
+            examined.absent.append(path)
+        elif not pointer:
+            yield f"{path} was added to the outputs after the stage ran", REPRO
+        return
+    by_date = path in examined.by_date
+    if out.use_cache and not by_date:
+        examined.hashed[path] = out.meta.size or 0
+    if not pointer:
+        new, modified = "was added to the outputs after the stage ran", "is not what the stage wrote"
+        yield from file_causes(out, new, modified, by_date=by_date)
+    elif out.hash_info:
+        todo = f"`dvc add {path}` records it, `dvc checkout {path}` restores the recorded data"
+        yield from file_causes(out, "", f"is not the recorded data ({todo})", "", by_date)
 
 
 def leftover_causes(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, str]]:
@@ -362,132 +342,3 @@ def leftover_causes(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, 
     if names:
         force = f"`dvc repro --force --single-item {name_of(stage)}`"
         yield f"dvc.lock lists {first_ten(names, str)}; dvc.yaml does not. Run {force}", ""
-
-
-# --- Git and the remotes ------------------------------------------------------------------------------
-
-
-def git_problems(repo: Repo, stages: list[Stage], outputs: dict[str, Output]) -> Iterator[Problem]:
-    """Files of the pipeline that a clone would lack, or have in another version.
-
-    The work tree is compared with Git's index, because the next commit takes its files from there.
-    """
-    # what the pipeline keeps in Git: everything but DVC's data
-    files = {"params.yaml", ".dvcignore", ".dvc/config"}
-    for stage in stages:
-        files.add(relative_path(repo, stage.path))
-        if isinstance(stage, PipelineStage):
-            files.add(relative_path(repo, stage.dvcfile._lockfile.path))
-        files.update(path_of(out) for out in stage.outs if not out.use_cache)
-        files.update(path_of(dep) for dep in stage.deps if dep.is_in_repo)
-    data = {path for path, out in outputs.items() if out.use_cache}
-    inside = tuple(f"{path}/" for path in data)
-    paths = sorted(path for path in files - data if not path.startswith(inside))
-    # ask Git for their state
-    command = ["git", "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"]
-    command += ["--ignored=matching", "--", *(f":(literal){path}" for path in paths)]
-    done = subprocess.run(command, cwd=repo.root_dir, capture_output=True)
-    if done.returncode:
-        message = done.stderr.decode("utf-8", "replace").strip()
-        yield Problem("Git", f"git status failed: {message}")
-        return
-    # group the files by what their state means for a clone
-    prefix = Path(repo.root_dir).relative_to(repo.scm.root_dir).as_posix() + "/"
-    found: dict[str, list[str]] = {}
-    for entry in filter(None, done.stdout.decode("utf-8", "backslashreplace").split("\0")):
-        state, path = entry[:2], entry[3:].removeprefix(prefix)
-        absolute = str(Path(repo.root_dir) / path)
-        no_dependency = path not in files and repo.dvcignore.is_ignored(repo.fs, absolute)
-        if path.startswith(inside) or path.rstrip("/") in data or no_dependency:
-            continue
-        if kind := meaning_of(state, named=path in (".dvcignore", ".dvc/config")):
-            found.setdefault(kind, []).append(path)
-    yield from (Problem("Git", f"{kind}: {first_ten(names, str)}", GIT) for kind, names in found.items())
-
-
-def meaning_of(state: str, named: bool) -> str:
-    """What Git's two letters of a file mean for a clone; empty when the clone has the same file.
-
-    named: whether a deleted file is named, too. A stage's file is not, as the stage names it itself.
-    """
-    if state == "!!":
-        return "git-ignored, so no clone has it"
-    if state == "??":
-        return "not in Git (files go in with `git add`, data with `dvc add`)"
-    if "U" in state or state in ("AA", "DD"):
-        return "in a merge conflict"
-    if state[1] == " " or (state[1] == "D" and not named):
-        return ""
-    return "changed, and the change is not in Git"
-
-
-def remote_problems(repo: Repo) -> tuple[str, list[Problem]]:
-    """Whether the remotes have the data, in words, and a problem for the data that they lack."""
-    default = repo.config["core"].get("remote")
-    asked = {out.remote for out in repo.index.outs if out.remote} | ({default} if default else set())
-    if not asked:
-        return "no remote is configured, so none was asked for the data", []
-    names = ", ".join(sorted(asked))
-    try:
-        status = repo.data_status(
-            not_in_remote=True, remote_refresh=True, granular=True, with_renames=False
-        )
-    except Exception as error:  # each kind of remote raises its own
-        return "", [Problem("remote", f"{names} could not be asked for the data: {message_of(error)}")]
-    missing = sorted(status["not_in_remote"])
-    problems = (
-        [Problem("remote", f"{names} does not have {first_ten(missing, str)}", PUSH)] if missing else []
-    )
-    return f"{names} has the data", problems
-
-
-# --- words --------------------------------------------------------------------------------------------
-
-
-def report(examined: Examination) -> str:
-    """The problems grouped by place, then what to do. A single line when there is no problem."""
-    if not examined.problems:
-        return (
-            f"{examined.stages} stages, {examined.dependencies} dependencies and parameter groups, "
-            f"{examined.outputs} outputs, {examined.pointers} .dvc files: everything matches dvc.lock "
-            f"and is in Git; {examined.remote}"
-        )
-    count = len(examined.problems)
-    lines = [f"{count} problem{'s' * (count > 1)}: what Git holds does not belong together."]
-    for where in dict.fromkeys(problem.where for problem in examined.problems):
-        lines += ["", f"{where}:"]
-        lines += [f"  {problem.cause}" for problem in examined.problems if problem.where == where]
-    remedies = {problem.remedy for problem in examined.problems}
-    lines += ["", *(text for key, text in TO_DO.items() if key in remedies)]
-    return "\n".join(lines).rstrip("\n")
-
-
-def message_of(error: Exception) -> str:
-    """The message of a DVC exception as one line, with the line of the YAML file if it has one."""
-    mark = getattr(error.__cause__, "problem_mark", None)
-    line = f", line {mark.line + 1}" if mark else ""
-    text = " ".join(str(error).split()).rstrip(".")
-    causes = [text + line + getattr(error, "hint", "")]
-    if error.__cause__ is not None and not mark:
-        causes.append(" ".join(str(error.__cause__).split()).rstrip("."))
-    return ": ".join(cause for cause in causes if cause)
-
-
-def name_of(stage: Stage) -> str:
-    file = relative_path(stage.repo, stage.path)
-    if not isinstance(stage, PipelineStage):
-        return file
-    return stage.name if file == "dvc.yaml" else f"{file}:{stage.name}"
-
-
-def path_of(entry: Output) -> str:
-    """Relative to the project's root, with forward slashes. A path outside stays as it is written."""
-    return relative_path(entry.repo, entry.fs_path) if entry.is_in_repo else entry.def_path
-
-
-def relative_path(repo: Repo, path: str) -> str:
-    return Path(repo.fs.relpath(path, repo.root_dir)).as_posix()
-
-
-def short_hash(entry: Output) -> str:
-    return entry.hash_info.value[:8]

@@ -15,10 +15,10 @@ from dvc.stage import PipelineStage
 from dvc_data.hashfile.transfer import transfer
 
 from stages.core.machine.kernels import AVX2
+from stages.core.provenance.git import NOT_INHERITED, git, git_bytes, names, prefix_of, top_of
 
 GRACE = 20
 """Seconds that an interrupted stage has to end by itself."""
-NOT_INHERITED = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROOT", "DVC_STAGE"}
 
 
 def head(root: Path) -> str:
@@ -28,8 +28,7 @@ def head(root: Path) -> str:
 
 def changed_files(root: Path) -> list[str]:
     """Files in Git whose content differs from HEAD."""
-    names = git(root, "diff", "--name-only", "--relative", "-z", "HEAD").split("\0")
-    return [name for name in names if name]
+    return names(git(root, "diff", "--name-only", "--relative", "-z", "HEAD"))
 
 
 def clone_commit(root: Path, commit: str, folder: Path) -> Path:
@@ -80,12 +79,12 @@ def bring_data(root: Path, project: Path) -> list[str]:
         return list(pointers.values())
 
 
-def fetch(repo: Repo, commit: str, names: list[str]) -> None:
+def fetch(repo: Repo, commit: str, files: list[str]) -> None:
     """Bring the data of these files at `commit` into the cache, as far as a remote has it."""
     # DVC resolves names from the current folder. It finds a remote with a relative address only for the
     # work tree, so the work tree's files are fetched, too.
     with chdir(repo.root_dir), suppress(DvcException):
-        repo.fetch(targets=names, revs=[commit], workspace=True)
+        repo.fetch(targets=files, revs=[commit], workspace=True)
 
 
 def run_pipeline(project: Path) -> None:
@@ -157,25 +156,3 @@ def committed_content(root: Path, commit: str, path: str, md5: str) -> bytes | N
         if not file.exists():
             fetch(repo, commit, [path])
         return file.read_bytes() if file.exists() else None
-
-
-def top_of(root: Path) -> str:
-    return git(root, "rev-parse", "--show-toplevel").rstrip("\n")
-
-
-def prefix_of(root: Path) -> str:
-    """The project's folder in its Git repository: empty, or with a slash at the end."""
-    return git(root, "rev-parse", "--show-prefix").rstrip("\n")
-
-
-def git(root: Path, *arguments: str) -> str:
-    return git_bytes(root, *arguments).decode("utf-8", "surrogateescape")
-
-
-def git_bytes(root: Path, *arguments: str) -> bytes:
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-    done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True)
-    if done.returncode:
-        message = done.stderr.decode("utf-8", "replace").strip()
-        raise RuntimeError(f"git {arguments[0]} failed in {Path(root).absolute()}: {message}")
-    return done.stdout

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch.nn import Module
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from stages.core.machine.threads import use_threads
 from stages.core.networks.checkpoint import load_pretrained, unwrapped
 from stages.core.training.sampling import derived_seed, seed_all
 
@@ -23,7 +24,7 @@ class RepeatableRun(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self.seed = runner.cfg.randomness.seed
-        torch.set_num_threads(runner.cfg.threads)
+        use_threads(runner.cfg.threads)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed_all(derived_seed(self.seed, runner.iter, runner.rank))

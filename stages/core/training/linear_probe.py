@@ -19,8 +19,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from stages.core.networks.checkpoint import save_whole, unwrapped
+from stages.core.networks.checkpoint import load_kept, save_whole, unwrapped
 from stages.core.networks.heads import last_linear
+from stages.core.seals import read_kept
 from stages.core.training.history import history_of, report_probe_loss
 from stages.core.training.hooks import cross_entropy
 
@@ -59,13 +60,12 @@ class FittedHead(Hook):
         facts = [repr(runner.cfg[name]) for name in OF_THE_FEATURES]
 
         # the frozen network's features, computed once
-        path = self.store and self.store / f"{features_key(model, layer, pipeline, images, facts)}.pth"
-        if path and path.exists():
-            features = torch.load(path, map_location="cpu", weights_only=True)["features"]
-        else:
-            features = compute_features(model, layer, loader)
-            if path and runner.rank == 0:
-                save_whole(path, {"features": features})
+        key = features_key(model, layer, pipeline, images, facts)
+        path = self.store and self.store / f"{key}.pth"
+        kept = read_kept(path, key, "the features are computed again") if path else None
+        features = load_kept(kept)["features"] if kept else compute_features(model, layer, loader)
+        if path and not kept and runner.rank == 0:
+            save_whole(path, {"features": features}, sealed_as=key)
 
         # fit the layer to them
         shown = torch.tensor(shown_positions(runner.train_dataloader.dataset))
