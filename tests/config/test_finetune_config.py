@@ -73,7 +73,7 @@ def test_the_preset_of_the_tutorial_has_the_tutorials_numbers(tmp_path):
         "RandomResizedCrop",
         "ContiguousFlip",
     ]
-    assert cfg.train_pipeline[1].scale == 224 and cfg.test_pipeline[1].scale == 256
+    assert cfg.train_pipeline[1]["scale"] == 224 and cfg.test_pipeline[1]["scale"] == 256
 
 
 @pytest.mark.parametrize(("batch", "lr"), [(32, 0.01), (64, 0.02), (8, 0.0025)])

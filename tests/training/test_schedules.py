@@ -54,8 +54,10 @@ def groups(**paramwise) -> dict[str, tuple[float, float]]:
     model = Small()
     optimizer = dict(type="SGD", lr=1.0, weight_decay=0.1)
     built = GroupedParameters(dict(type="OptimWrapper", optimizer=optimizer), paramwise)(model)
-    found = {id(p): (g["lr"], g["weight_decay"]) for g in built.param_groups for p in g["params"]}
-    assert len(built.param_groups) == len(set(found.values()))
+    found = {
+        id(p): (g["lr"], g["weight_decay"]) for g in built.optimizer.param_groups for p in g["params"]
+    }
+    assert len(built.optimizer.param_groups) == len(set(found.values()))
     return {name: found[id(parameter)] for name, parameter in model.named_parameters()}
 
 

@@ -261,8 +261,8 @@ def test_the_error_for_a_misspelled_model_suggests_similar_names(root, host, sou
     [
         ("efficientnet_lite0", "comes with weights.source: package"),
         ("hivit-tiny-p16_16xb64_in1k", "has no checkpoint to download"),
-        ("mae_vit-base-p16_8xb512-amp-coslr-300e_in1k", "is a MAE, not an ImageClassifier"),
-        ("inception-v3_3rdparty_8xb32_in1k", "(ClsHead) cannot be resized"),
+        ("blip-base_3rdparty_caption", "is a BlipCaption, not an ImageClassifier"),
+        ("resnet101-csra_1xb16_voc07-448px", "(CSRAClsHead) cannot be resized"),
         ("replknet-31B_3rdparty_in1k", "config of replknet-31B_3rdparty_in1k cannot be read"),
     ],
 )
