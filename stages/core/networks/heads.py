@@ -13,8 +13,8 @@ def last_linear(head: nn.Module, num_classes: int) -> nn.Linear:
     if len(found) != 1 or found[0][1].bias is None:
         names = ", ".join(name for name, _ in found) or "none"
         raise ValueError(
-            f"params.yaml: train.strategy: the head {type(head).__name__} has {len(found)} linear layers with "
-            f"{num_classes} outputs ({names}); fitting it needs exactly one, with a bias. Set "
+            f"params.yaml: train.strategy: the head {type(head).__name__} has {len(found)} linear "
+            f"layers with {num_classes} outputs ({names}); fitting it needs exactly one, with a bias. Set "
             "train.strategy to finetune in params.yaml."
         )
     return found[0][1]
