@@ -61,7 +61,8 @@ def check_batch_size(model: Module, cfg: Config) -> None:
     if one and not kept and any(isinstance(layer, _BatchNorm) for layer in model.modules()):
         raise ValueError(
             "params.yaml: train.batch_size is 1, and this network normalises by the mean and variance "
-            "of each batch. Set it to 2 or more; with pretrained weights, train.batch_norm may be pretrained."
+            "of each batch. Set it to 2 or more, or, with pretrained weights, train.batch_norm to "
+            "pretrained."
         )
 
 
