@@ -17,7 +17,7 @@ JOINERS = "\u200c\u200d"
 FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters that are drawn as nothing."""
 FORMULA = re.compile(r"(?:^|(?<=;))[=+@\-\uff0b\uff0d\uff1d\uff20]")
-"""What starts a formula in a spreadsheet, also after a semicolon: some countries split cells by it."""
+"""What starts a formula in a spreadsheet; some countries separate cells by semicolons."""
 
 
 def shown(text: str) -> str:

@@ -118,6 +118,7 @@ class DatasetParams(Checked):
     test_fraction: Fraction
     fold: str
     near_duplicates: Annotated[int, Field(ge=0, le=16)]
+    scenes: Annotated[float, Field(ge=0, lt=1)]
     on_error: Literal["fail", "exclude"]
 
     rules = (

@@ -15,15 +15,21 @@ fruits, 3 among 1,797 scanned digits, but 1,232 among 6,000 silhouettes of 28 pi
 their pixels would not help: there, edits of one image differ as much as two images do."""
 
 
-def grouping_keys(images: list[DatasetImage], near: list[tuple[int, int, int]]) -> list[str]:
+def grouping_keys(
+    images: list[DatasetImage],
+    near: list[tuple[int, int, int]],
+    scenes: Iterable[tuple[int, int]] = (),
+) -> list[str]:
     """A key for each image. Images that belong together have the same one, and stay in one split.
 
-    near: what `near_pairs` returns for these images. The key is the smallest group name or content hash
-    among the images that belong together, so it does not depend on their order.
+    near: what `near_pairs` returns for these images. scenes: pairs that show one scene. The key is the
+    smallest group name or content hash among the images that belong together, so it does not depend on
+    their order.
     """
     together = [(one, other) for one, other, _ in near]
     together += equal_pairs([image.pixels if image.class_name else "" for image in images])
     together += equal_pairs([image.group for image in images])
+    together += scenes
     component_of = components(len(images), together)
     smallest: dict[int, str] = {}
     for component, image in zip(component_of, images, strict=True):

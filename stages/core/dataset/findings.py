@@ -18,6 +18,7 @@ EXPLAINED = {
     "leak": "images, or others of their group, are also in a later split",
     "duplicate": "images appear twice in one class and split",
     "near-duplicate": "images are near-duplicates of another one",
+    "shared scene": "images of val or test show a scene that train shows",
     "no image": "other files lie in no class folder",
     "not listed": "files are not in dataset.list, and not used",
     "hidden": "files or folders are hidden, and not used",
@@ -48,8 +49,14 @@ class Finding:
 # --- finding ------------------------------------------------------------------------------------------
 
 
-def find_problems(images: list[DatasetImage], near: list[tuple[int, int, int]]) -> list[Finding]:
-    """All findings, sorted by kind and path. near: what `near_pairs` returns for these images.
+def find_problems(
+    images: list[DatasetImage],
+    near: list[tuple[int, int, int]],
+    scenes: list[tuple[int, int]] = [],  # noqa: B006 (never changed)
+) -> list[Finding]:
+    """All findings, sorted by kind and path.
+
+    near: what `near_pairs` returns for these images. scenes: what `scene_pairs` returns for them.
 
     If one image is in two classes, no copy is trusted. If an image, or a group, is in two splits, the
     copy in the earlier split is the finding.
@@ -76,6 +83,7 @@ def find_problems(images: list[DatasetImage], near: list[tuple[int, int, int]]) 
     for group, members in groups.items():
         findings += leaks(members, f"an image of its group {group!r}")
     findings += near_duplicate_findings(images, near)
+    findings += shared_scene_findings(images, scenes)
 
     return sorted(findings, key=by_kind)
 
@@ -146,6 +154,22 @@ def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int, joined: in
     if joined:
         reason += f"; so {joined} images are joined"
     return Finding(other, "near-duplicate", reason, False, ", ".join(across))
+
+
+def shared_scene_findings(images: list[DatasetImage], scenes: list[tuple[int, int]]) -> list[Finding]:
+    """The images of an official val or test split whose scene is in train."""
+    members: dict[int, list[DatasetImage]] = defaultdict(list)
+    for first, later in scenes:
+        members[first] = members[first] or [images[first]]
+        members[first].append(images[later])
+    findings = []
+    for scene in members.values():
+        trained = [image for image in scene if (image.split or "train") == "train"]
+        for image in scene if trained else ():
+            if image.split in ("val", "test"):
+                reason = f"{image.split} shows the scene of {trained[0].path}, in train"
+                findings.append(Finding(image, "shared scene", reason, False, "split"))
+    return findings
 
 
 def skipped_findings(skipped: list[Skipped], base: Path) -> list[Finding]:

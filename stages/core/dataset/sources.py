@@ -55,6 +55,8 @@ class DatasetImage:
     """Perceptual hash, 16 hex digits; a few of its 64 bits differ between near-duplicates."""
     key: str = ""
     """Images with the same key stay in one split, see `grouping_keys`."""
+    content_key: str = ""
+    """The key without scenes."""
 
 
 def find_images(
