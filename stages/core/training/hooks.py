@@ -57,7 +57,7 @@ def check_batch_size(model: Module, cfg: Config) -> None:
     It fails, or learns from nothing. EpochSampler avoids it for a last batch.
     """
     one = cfg.train_dataloader.batch_size == 1 and cfg.train_cfg.max_epochs > 0
-    kept = any(hook.type == "PretrainedStatistics" for hook in cfg.custom_hooks)
+    kept = any(hook["type"] == "PretrainedStatistics" for hook in cfg.custom_hooks)
     if one and not kept and any(isinstance(layer, _BatchNorm) for layer in model.modules()):
         raise ValueError(
             "params.yaml: train.batch_size is 1, and this network normalises by the mean and variance "
