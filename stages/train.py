@@ -27,10 +27,10 @@ from stages.core.layout import Layout
 from stages.core.machine.device import keep_freed_memory, machine_facts, use_device
 from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import open_config
-from stages.core.networks.checkpoint import to_memory_format
+from stages.core.networks.checkpoint import to_memory_format, unwrapped
 from stages.core.params import RuntimeParams, load_params
 from stages.core.training.history import ProgressHook, history_of
-from stages.core.training.hooks import PretrainedWeights
+from stages.core.training.hooks import PretrainedWeights, check_batch_size
 from stages.core.training.processes import join_processes, rank, start_processes, starts_processes
 from stages.core.training.resume import (
     ResumeHook,
@@ -119,6 +119,7 @@ def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> 
 
     # mmengine's Runner, its model and its loader
     runner = Runner.from_cfg(cfg)
+    check_batch_size(unwrapped(runner.model), cfg)
     to_memory_format(runner.model, cfg)
     if device == "cpu":
         runner.train_loop.dataloader = LockstepLoader(runner.train_loop.dataloader)

@@ -46,6 +46,7 @@ def test_what_is_written_is_read_back(tmp_path):
         (lambda s: s.pop("head.weight"), r"1 missing \(head.weight\)"),
         (lambda s: s.update(extra=torch.zeros(1)), r"1 unexpected \(extra\)"),
         (lambda s: s.update({"head.bias": torch.zeros(5)}), r"1 of another shape \(head.bias\)"),
+        (lambda s: s["head.bias"].fill_(float("inf")), r"infinity in 1 tensors \(head.bias\). Run `dvc"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_keys(tmp_path, change, message):

@@ -141,6 +141,9 @@ def load_exactly(model: nn.Module, path: Path, classes: list[str]) -> None:
             f"{path} does not fit the model of configs/rendered.py: {listed('missing', missing)}; "
             f"{listed('unexpected', unexpected)}; {listed('of another shape', reshaped)}. {TRAIN}"
         )
+    infinite = [name for name, _ in model.named_parameters() if not state_dict[name].isfinite().all()]
+    if infinite:
+        raise ValueError(f"{path} holds infinity in {listed('tensors', infinite)}. {TRAIN}")
     try:
         named = list(checkpoint["meta"]["dataset_meta"]["classes"])
     except (KeyError, TypeError):

@@ -14,7 +14,7 @@ def last_linear(head: nn.Module, num_classes: int) -> nn.Linear:
         names = ", ".join(name for name, _ in found) or "none"
         raise ValueError(
             f"params.yaml: train.strategy: the head {type(head).__name__} has {len(found)} linear "
-            f"layers with {num_classes} outputs ({names}); fitting it needs exactly one, with a bias. Set "
-            "train.strategy to finetune in params.yaml."
+            f"layers with {num_classes} outputs ({names}); fitting it needs exactly one, with a bias. "
+            "Set train.strategy to finetune in params.yaml."
         )
     return found[0][1]

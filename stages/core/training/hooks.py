@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -48,6 +49,21 @@ def keep_statistics(model: Module) -> None:
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()
+
+
+def check_batch_size(model: Module, cfg: Config) -> None:
+    """Raises ValueError if batch normalisation would take its statistics from one image.
+
+    It fails, or learns from nothing. EpochSampler avoids it for a last batch.
+    """
+    one = cfg.train_dataloader.batch_size == 1 and cfg.train_cfg.max_epochs > 0
+    kept = any(hook["type"] == "PretrainedStatistics" for hook in cfg.custom_hooks)
+    if one and not kept and any(isinstance(layer, _BatchNorm) for layer in model.modules()):
+        raise ValueError(
+            "params.yaml: train.batch_size is 1, and this network normalises by the mean and variance "
+            "of each batch. Set it to 2 or more, or, with pretrained weights, train.batch_norm to "
+            "pretrained."
+        )
 
 
 class PretrainedWeights(Hook):
