@@ -226,7 +226,7 @@ def summary(findings: list[Finding]) -> str:
         some = [f for f in findings if f.kind == kind]
         if some:
             lines.append(f"{len(some)} {explained}:")
-            lines += [f"  {f.image.path}: {f.reason}" for f in some[:SHOWN]]
+            lines += [shown(f"  {f.image.path}: {f.reason}") for f in some[:SHOWN]]
         if len(some) > SHOWN:
             lines.append(f"  ... and {len(some) - SHOWN} more")
     return "\n".join(lines)
