@@ -8,6 +8,7 @@ from stages.core.dataset.duplicates import CHAIN, chains
 from stages.core.dataset.folders import Skipped
 from stages.core.dataset.sources import SPLITS, DatasetImage, with_path
 from stages.core.files import SHOWN, first_ten, write_csv
+from stages.core.names import shown
 
 SMALL_CLASS = 20
 """A class with fewer images is called small: with the default fractions about 4 of them are scored."""
