@@ -56,6 +56,9 @@ def main(root: Path = Path()) -> None:
     report_scenes(examined, dataset, splits)
     if dataset.val_from == dataset.test_from == "val":
         print("the val images are scored as test, too: they chose the epoch, so expect less elsewhere")
+    suspicious = sum(finding.kind == "suspicious" for finding in examined.findings)
+    if suspicious:
+        print(f"{suspicious:,} images look damaged: {layout.relative(layout.findings)} says why")
     print(
         f"{counts['num_images']:,} images in {len(classes)} classes: {counts['train']:,} train, "
         f"{counts['val']:,} val, {counts['test']:,} test -> {layout.relative(layout.classes.parent)}"

@@ -87,7 +87,7 @@ def test_what_was_found_before_an_interruption_is_kept(tmp_path, monkeypatch):
     interrupted = check_images(paths, 0, tmp_path / "cache")
     before = [next(interrupted) for _ in range(3)]
     interrupted.close()
-    monkeypatch.delattr(checks, "decode")
+    monkeypatch.delattr(checks, "decode_with_doubts")
     again = check_images(paths, 0, tmp_path / "cache")
     assert [next(again) for _ in range(3)] == before
     with pytest.raises(NameError):  # the fourth is to be decoded
@@ -162,7 +162,7 @@ def test_a_moved_file_is_hashed_and_not_decoded_again(tmp_path, monkeypatch):
     path = aged(picture(tmp_path / "a.png"))
     (before,) = check_images([path], 0, tmp_path / "cache")
     moved = path.rename(tmp_path / "b.png")
-    monkeypatch.delattr(checks, "decode")
+    monkeypatch.delattr(checks, "decode_with_doubts")
     assert list(check_images([moved], 0, tmp_path / "cache")) == [before]
 
 
@@ -174,3 +174,12 @@ def test_exact_duplicates_have_equal_pixels_and_near_duplicates_similar_hashes(t
     one, same, alike = map(check_image, files)
     assert one.sha256 != same.sha256 and one.pixels == same.pixels != alike.pixels
     assert (int(one.look, 16) ^ int(alike.look, 16)).bit_count() <= 3
+
+
+def test_an_image_that_looks_damaged_is_known_with_the_reason(tmp_path):
+    whole = picture(tmp_path / "a.jpg", size=(200, 160)).read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    for _ in range(2):  # checked, then known
+        check = next(check_images([tmp_path / "a.jpg"], 0, tmp_path / "cache"))
+        assert (check.problem, check.width) == ("", 200)
+        assert "Corrupt JPEG data: premature end of data segment" in check.doubt

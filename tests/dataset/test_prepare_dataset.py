@@ -416,6 +416,19 @@ def test_on_error_exclude_leaves_them_out_and_says_so(project, capsys):
     assert "notes.txt: is not an image" in capsys.readouterr().out
 
 
+def test_an_image_that_looks_damaged_is_listed_counted_and_used(project, capsys):
+    class_folders(project / "data/raw", {"a": 12, "b": 12})
+    whole = picture(project / "data/raw/a/cut.jpg", 900, size=(200, 160))
+    content = whole.read_bytes()
+    whole.write_bytes(content[: len(content) // 2] + b"\xff\xd9")
+    assert prepare(project)["num_images"] == 25
+    assert "1 images look damaged: data/dataset/findings.csv says why" in capsys.readouterr().out
+    findings = (project / "data/dataset/findings.csv").read_text()
+    assert (
+        'data/raw/a/cut.jpg,suspicious,"Corrupt JPEG data: premature end of data segment; ' in findings
+    )
+
+
 def test_only_the_first_ten_are_shown(project):
     raw = class_folders(project / "data/raw", {"a": 5, "b": 5})
     for number in range(12):

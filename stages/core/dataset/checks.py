@@ -12,10 +12,10 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import imagehash
-import numpy as np
 import PIL
 
-from stages.core.images.decoding import RULE, decode, read_file
+from stages.core.images.decoding import RULE, decode_with_doubts, read_file, strips
+from stages.core.images.doubts import find_doubts
 
 BATCH = 1000
 """Results are saved after this many images, so that an interrupted check resumes from there."""
@@ -35,6 +35,8 @@ class CheckedImage:
     """SHA-256 of the decoded image: equal for exact duplicates, whatever their files' bytes."""
     look: str
     """Perceptual hash, 16 hex digits; a few of its 64 bits differ between near-duplicates."""
+    doubt: str = ""
+    """What looks damaged, though it can be used; empty when nothing does."""
 
 
 def check_image(path: Path) -> CheckedImage:
@@ -56,7 +58,7 @@ def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[Che
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, problem TEXT, "
-                "width INTEGER, height INTEGER, pixels TEXT, look TEXT, crc INTEGER)"
+                "width INTEGER, height INTEGER, pixels TEXT, look TEXT, doubt TEXT, crc INTEGER)"
             )
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, identity TEXT, sha256 TEXT)"
@@ -157,13 +159,15 @@ def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
 
     # decode
     try:
-        image = decode(content)
+        image, doubts = decode_with_doubts(content)
     except ValueError as error:
         return CheckedImage(sha256, str(error), 0, 0, "", "")
     pixels = hashlib.sha256(f"{image.size}".encode())
-    pixels.update(np.asarray(image).data)
+    for strip, _ in strips(image):
+        pixels.update(strip.tobytes())
     look = str(imagehash.phash(image))
-    return CheckedImage(sha256, "", *image.size, pixels.hexdigest(), look)
+    doubt = "; ".join([*doubts, *find_doubts(content, image)])
+    return CheckedImage(sha256, "", *image.size, pixels.hexdigest(), look, doubt)
 
 
 def identity(path: Path) -> str:
@@ -210,7 +214,7 @@ def remember(
     ]
     with connection:
         connection.executemany(
-            "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [to_row(check) for _, _, check in fresh],
         )
         connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", files)

@@ -14,6 +14,7 @@ SMALL_CLASS = 20
 """A class with fewer images is called small: with the default fractions about 4 of them are scored."""
 EXPLAINED = {
     "unreadable": "files cannot be used",
+    "suspicious": "images look damaged, and are used",
     "stray": "images lie in no class folder",
     "label conflict": "images lie in more than one class",
     "leak": "images, or others of their group, are also in a later split",
@@ -72,6 +73,8 @@ def find_problems(
             continue
         if image.problem:
             findings.append(Finding(image, "unreadable", image.problem, True))
+        if image.doubt:
+            findings.append(Finding(image, "suspicious", image.doubt, False))
         if image.pixels:
             same_pixels[image.pixels].append(image)
         if image.group:

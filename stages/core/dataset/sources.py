@@ -53,6 +53,8 @@ class DatasetImage:
     """SHA-256 of the decoded image: equal for exact duplicates, whatever their files' bytes."""
     look: str = ""
     """Perceptual hash, 16 hex digits; a few of its 64 bits differ between near-duplicates."""
+    doubt: str = ""
+    """What looks damaged, though it can be used; empty when nothing does."""
     key: str = ""
     """Images with the same key stay in one split, see `grouping_keys`."""
     content_key: str = ""
