@@ -41,7 +41,7 @@ def set_params(project: Path, changes: dict) -> None:
 
 
 def pixels(size: int) -> dict:
-    """The image section for a picture size; the short side is that of 256 for 224, as is usual."""
+    """The image section for a image size; the short side is that of 256 for 224, as is usual."""
     resize = round(size * 8 / 7)
     return {"size": size, "resize": resize, "reduce": max(256, resize)}
 

@@ -28,7 +28,8 @@ load_from = None
 resume = False
 
 # --- data -------------------------------------------------------------------------------------------
-# Pillow resizes with antialiasing and in integers, so every CPU computes the same pixels.
+# Pillow resizes with antialiasing and in integers, so every CPU computes the same pixels. How val and test
+# fit an image into the square is put after LoadImage: image.fit
 train_pipeline = [
     dict(type='LoadImage', reduce=None),
     dict(
@@ -36,20 +37,13 @@ train_pipeline = [
         scale=None,
         crop_ratio_range=None,
         backend='pillow',
-        interpolation='bicubic'),
+        interpolation=None),
     dict(type='ContiguousFlip', prob=None, direction='horizontal'),
     dict(type='ColorMatrixJitter', brightness=None, contrast=None, saturation=None),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImage', reduce=None),
-    dict(
-        type='ResizeEdge',
-        scale=None,
-        edge='short',
-        backend='pillow',
-        interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=None),
     dict(
         type='PackInputs',
         meta_keys=('sample_idx', 'img_path', 'listed_path', 'ori_shape', 'img_shape')),

@@ -6,8 +6,9 @@ params.yaml. Do not edit: change params.yaml and run `dvc repro`. Works on its o
 
 import sys
 
-# so that custom_imports finds stages/ from wherever this file is opened
-sys.path.insert(0, r'{{ fileDirname }}/..')
+# so that custom_imports finds stages/ from wherever this file is opened; mmengine reads no config that
+# imports os or pathlib, and would put a path with a quote into this text as it is
+sys.path.insert(0, sys._getframe().f_code.co_filename.rsplit('/', 2)[0])
 
 auto_scale_lr = dict(base_batch_size=16, enable=True)
 compiled = dict(cpu=False, cuda=False)
@@ -304,3 +305,4 @@ visualizer = dict(
         dict(type='LocalVisBackend'),
     ])
 work_dir = '.work/train'
+# checksum of all above: 36aa8093

@@ -8,7 +8,6 @@ Writes  metrics/cam_report/     index.html and its images
 """
 
 import hashlib
-import shutil
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from stages.core.explaining.cam import grayscale_cams, overlay
 from stages.core.explaining.layers import last_spatial_layer
-from stages.core.files import replace_folder, write_text
+from stages.core.files import whole_folder
 from stages.core.images.archives import ensure_images
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import as_shown, load_images
@@ -55,40 +54,37 @@ def main(root: Path = Path()) -> None:
     layers = cam.target_layers or [last_spatial_layer(model, inputs[:1].clone())]
 
     # a map for each method and image, over the image
-    folder = layout.work / "cam_report"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    overlays: list[list[Overlay]] = [[] for _ in chosen]
-    bar = tqdm(total=len(cam.methods) * len(chosen), desc="maps", disable=not sys.stderr.isatty())
-    for method in cam.methods:
-        for index, target in enumerate(targets):
-            maps = grayscale_cams(
-                model,
-                method,
-                layers,
-                inputs[index : index + 1],
-                labels[index : index + 1],
-                cam.eigen_smooth,
-                cam.aug_smooth,
+    with whole_folder(layout.cam_report) as folder:
+        overlays: list[list[Overlay]] = [[] for _ in chosen]
+        bar = tqdm(total=len(cam.methods) * len(chosen), desc="maps", disable=not sys.stderr.isatty())
+        for method in cam.methods:
+            for index, target in enumerate(targets):
+                maps = grayscale_cams(
+                    model,
+                    method,
+                    layers,
+                    inputs[index : index + 1],
+                    labels[index : index + 1],
+                    cam.eigen_smooth,
+                    cam.aug_smooth,
+                )
+                file = f"{index:03d}-{method.replace('+', 'p')}.jpg"
+                save(folder / file, overlay(as_shown(crops[index]), maps[0]))
+                overlays[index].append(Overlay(file, method, target))
+                bar.update()
+        bar.close()
+
+        # the images themselves, and the page
+        reported = []
+        for index, row in enumerate(chosen):
+            file = f"{index:03d}.jpg"
+            save(folder / file, as_shown(crops[index]))
+            reported.append(
+                ReportedImage(row.path, row.label, row.prediction, row.score, file, overlays[index])
             )
-            file = f"{index:03d}-{method.replace('+', 'p')}.jpg"
-            save(folder / file, overlay(as_shown(crops[index]), maps[0]))
-            overlays[index].append(Overlay(file, method, target))
-            bar.update()
-    bar.close()
-
-    # the images themselves, and the page
-    reported = []
-    for index, row in enumerate(chosen):
-        file = f"{index:03d}.jpg"
-        save(folder / file, as_shown(crops[index]))
-        reported.append(
-            ReportedImage(row.path, row.label, row.prediction, row.score, file, overlays[index])
-        )
-    mistakes = sum(not row.correct for row in predictions)
-    write_text(folder / "index.html", report_page(reported, layers, len(predictions), mistakes))
-
-    replace_folder(folder, layout.cam_report)
+        mistakes = sum(not row.correct for row in predictions)
+        page = report_page(reported, layers, len(predictions), mistakes)
+        (folder / "index.html").write_text(page, encoding="utf-8")
     print(
         f"{len(chosen)} images, {', '.join(cam.methods)} at {', '.join(layers)} -> "
         f"{layout.relative(layout.cam_report)}/index.html"
@@ -113,7 +109,13 @@ def select(predictions: list[Prediction], how: str, num_images: int) -> list[Pre
 def target_class(row: Prediction, category: str, classes: list[str]) -> str:
     """cam.target_category for one image: its prediction, its label, or one class for all."""
     if category in ("predicted", "label") and category not in classes:
-        return row.prediction if category == "predicted" else row.label
+        target = row.prediction if category == "predicted" else row.label
+        if target not in classes:
+            raise ValueError(
+                f"data/predictions/test.csv has the class {target!r}, and configs/rendered.py has not. "
+                "Run `dvc repro evaluate`."
+            )
+        return target
     if category not in classes:
         near = get_close_matches(category, classes, n=3) or classes[:5]
         raise ValueError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from stages.core.files import write_json
+from stages.core.files import together, write_json
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.layout import Layout
@@ -40,11 +40,12 @@ def main(root: Path = Path()) -> None:
         score_flips(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if params.evaluate.tta == "flip" else runner.model
-    meta = load_exactly(model, layout.checkpoint)  # mmengine would only warn
+    classes = list(cfg.test_dataloader.dataset.metainfo.classes)
+    load_exactly(model, layout.checkpoint, classes)  # mmengine would only warn
     to_memory_format(model, cfg)
 
     # score every image of the test list
-    collector = PredictionCollector(meta["dataset_meta"]["classes"])
+    collector = PredictionCollector(classes)
     runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
     scores = runner.test()
     predictions = collector.predictions
@@ -59,8 +60,9 @@ def main(root: Path = Path()) -> None:
     results |= {
         f"top{k}": round(scores[f"accuracy/top{k}"], 4) for k in (1, 5) if f"accuracy/top{k}" in scores
     }
-    write_json(layout.evaluation, results)
-    write_predictions(layout.predictions, predictions)
+    with together():
+        write_json(layout.evaluation, results)
+        write_predictions(layout.predictions, predictions)
     top5 = f", top-5 {results['top5']:.2f} %" if "top5" in results else ""
     print(f"top-1 {results['top1']:.2f} %{top5} on {len(predictions)} test images")
 

@@ -12,10 +12,11 @@ import os
 import shutil
 from pathlib import Path
 
-from stages.core.files import write_json, write_text
+from stages.core.files import together, write_json, write_text
 from stages.core.layout import Layout
 from stages.core.networks.checkpoint import write_checkpoint
 from stages.core.params import load_params
+from stages.core.seals import sealed_text
 from stages.core.zoo.download import find_weights, read_tensors
 from stages.core.zoo.index import model_config
 
@@ -26,7 +27,8 @@ def main(root: Path = Path()) -> None:
     weights = params.weights
     config = model_config(weights, layout.models)
 
-    folder, downloads = layout.work / "fetch-weights", layout.work / "downloads"
+    downloads = layout.work / "downloads"
+    folder = downloads / "new"
     shutil.rmtree(folder, ignore_errors=True)  # a killed run may have left parts of files
     folder.mkdir(parents=True)
     try:
@@ -41,18 +43,15 @@ def main(root: Path = Path()) -> None:
             "url": file.url if file else "",
         }
 
-        # write everything, then publish it together
-        write_checkpoint(folder / layout.pretrained.name, tensors, meta={})
-        write_text(folder / layout.pretrained_config.name, config.pretty_text + "\n")
-        write_json(folder / layout.weights_source.name, source)
-
-        layout.pretrained.parent.mkdir(parents=True, exist_ok=True)
-        for output in (layout.pretrained, layout.pretrained_config, layout.weights_source):
-            os.replace(folder / output.name, output)
+        # write
+        with together():
+            write_checkpoint(layout.pretrained, tensors, meta={})
+            text = sealed_text(config.pretty_text + "\n", layout.pretrained_config.name)
+            write_text(layout.pretrained_config, text)
+            write_json(layout.weights_source, source)
 
         # keep a download for the next run
         if file and file.path.parent == folder:
-            downloads.mkdir(exist_ok=True)
             os.replace(file.path, downloads / f"{file.sha256}.pth")
     finally:
         shutil.rmtree(folder)

@@ -7,9 +7,9 @@ Writes  data/sample/<class>/*.jpg          drawn images of fruit
     python -m stages.make_sample
 """
 
-import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 from PIL import Image
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from stages.core.drawing.fruits import KINDS
 from stages.core.drawing.scene import draw, encode
-from stages.core.files import replace_folder
+from stages.core.files import together, whole_folder
 from stages.core.layout import Layout
 from stages.core.params import load_params
 
@@ -25,22 +25,20 @@ from stages.core.params import load_params
 def main(root: Path = Path()) -> None:
     layout = Layout(root)
     params = load_params(layout.params)
-    folder = layout.work / "make-sample"
-    shutil.rmtree(folder, ignore_errors=True)
-    images, masks = folder / layout.sample.name, folder / layout.sample_masks.name
-    images.mkdir(parents=True)
-    masks.mkdir()
-
     count = params.sample.images_per_class
     wanted = [(kind, index) for kind in KINDS for index in range(count)]
-    jobs = [(kind, index, params.sample.seed, images, masks) for kind, index in wanted]
-    with ProcessPoolExecutor(max(params.runtime.workers, 1)) as pool:
-        sizes = pool.map(draw_image, jobs, chunksize=8)
+    workers = params.runtime.workers
+    pool = ProcessPoolExecutor(workers) if workers else nullcontext()
+    with (
+        together(),
+        whole_folder(layout.sample) as images,
+        whole_folder(layout.sample_masks) as masks,
+        pool,
+    ):
+        jobs = [(kind, index, params.sample.seed, images, masks) for kind, index in wanted]
+        sizes = pool.map(draw_image, jobs, chunksize=8) if workers else map(draw_image, jobs)
         quiet = not sys.stderr.isatty()
         total = sum(tqdm(sizes, "drawing", len(jobs), unit="image", disable=quiet))
-    for made, output in ((images, layout.sample), (masks, layout.sample_masks)):
-        replace_folder(made, output)
-    folder.rmdir()
     print(
         f"{len(jobs)} images of {len(KINDS) if jobs else 0} kinds, {total / 1e6:.1f} MB "
         f"-> {layout.relative(layout.sample)}"

@@ -13,12 +13,13 @@ from collections import Counter
 from pathlib import Path
 
 from stages.core.dataset.examined import Examined, examine_dataset
-from stages.core.dataset.findings import SMALL_CLASS, refuse, summary, write_findings
+from stages.core.dataset.findings import SKIPPED, SMALL_CLASS, refuse, summary, write_findings
 from stages.core.dataset.sources import SPLITS, DatasetImage
-from stages.core.files import write_json
+from stages.core.dataset.splits import classes_of_few_scenes
+from stages.core.files import first_ten, together, write_json
 from stages.core.images.lists import ListedImage, write_classes, write_list
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params import DatasetParams, load_params
 
 
 def main(root: Path = Path()) -> None:
@@ -29,6 +30,9 @@ def main(root: Path = Path()) -> None:
     # examine; the findings are written even when they stop the stage
     examined = examine_dataset(root, dataset, params.runtime.workers)
     write_findings(layout.findings, examined.findings)
+    skipped = [finding for finding in examined.findings if finding.kind in SKIPPED]
+    for note in [summary(skipped)] * bool(skipped) + examined.notes:
+        print(note)
     if dataset.on_error == "fail":
         refuse(len(examined.images), examined.findings)
     splits = examined.splits(dataset, without="data/dataset/findings.csv excludes")
@@ -37,22 +41,46 @@ def main(root: Path = Path()) -> None:
     classes = sorted({image.class_name for image in examined.usable})
     label_of = {name: label for label, name in enumerate(classes)}
     lists = {"train": layout.train_list, "val": layout.val_list, "test": layout.test_list}
-    write_classes(layout.classes, classes)
-    for split, path in lists.items():
-        rows = [ListedImage(i.path, label_of[i.class_name], i.sha256) for i in splits[split]]
-        write_list(path, rows)
     counts = count(examined, splits)
-    write_json(layout.dataset_counts, counts)
+    with together():
+        write_classes(layout.classes, classes)
+        for split, path in lists.items():
+            rows = [ListedImage(i.path, label_of[i.class_name], i.sha256) for i in splits[split]]
+            write_list(path, rows)
+        write_json(layout.dataset_counts, counts)
 
     # report
-    if counts["excluded"]:
-        print(f"left out, as dataset.on_error is exclude:\n{summary(examined.findings)}")
+    excluded = [finding for finding in examined.findings if finding.excluded]
+    if excluded:
+        print(f"left out, as dataset.on_error is exclude:\n{summary(excluded)}")
+    report_scenes(examined, dataset, splits)
     if dataset.val_from == dataset.test_from == "val":
         print("the val images are scored as test, too: they chose the epoch, so expect less elsewhere")
     print(
         f"{counts['num_images']:,} images in {len(classes)} classes: {counts['train']:,} train, "
         f"{counts['val']:,} val, {counts['test']:,} test -> {layout.relative(layout.classes.parent)}"
     )
+
+
+def report_scenes(
+    examined: Examined, dataset: DatasetParams, splits: dict[str, list[DatasetImage]]
+) -> None:
+    """What the scenes say about the splits; nothing where they are off."""
+    shared = [finding.image for finding in examined.findings if finding.kind == "shared scene"]
+    for split in ("val", "test"):
+        number = sum(image.split == split for image in shared)
+        if number and len(splits[split]):
+            print(
+                f"{number:,} of {len(splits[split]):,} {split} images show a scene that train shows: "
+                "expect less of images from elsewhere (data/dataset/findings.csv lists them)"
+            )
+    learned = [image for image in examined.usable if (image.split or "train") == "train"]
+    few = classes_of_few_scenes(learned, dataset)
+    if few:
+        print(
+            f"{len(few)} classes have too few scenes for {len(SPLITS)} splits, so images of one scene "
+            f"are in several: {first_ten(few)}"
+        )
 
 
 def count(examined: Examined, splits: dict[str, list[DatasetImage]]) -> dict[str, int]:
@@ -80,6 +108,7 @@ def count(examined: Examined, splits: dict[str, list[DatasetImage]]) -> dict[str
         "near_duplicates": len(near),
         "near_duplicates_across_classes": sum("class" in finding.across for finding in near),
         "near_duplicates_across_splits": sum("split" in finding.across for finding in near),
+        "shared_scenes": kinds["shared scene"],
     }
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from stages.core.files import write_csv, write_json, write_whole
+from stages.core.files import delete, together, write_csv, write_json, write_whole
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.layout import Layout
@@ -30,7 +30,7 @@ from stages.core.machine.placement import open_config
 from stages.core.networks.checkpoint import to_memory_format, unwrapped
 from stages.core.params import RuntimeParams, load_params
 from stages.core.training.history import ProgressHook, history_of
-from stages.core.training.hooks import PretrainedWeights
+from stages.core.training.hooks import PretrainedWeights, check_batch_size
 from stages.core.training.processes import join_processes, rank, start_processes, starts_processes
 from stages.core.training.resume import (
     ResumeHook,
@@ -43,7 +43,6 @@ from stages.core.training.resume import (
     run_folder,
 )
 from stages.core.training.sampling import LockstepLoader
-from stages.core.training.schedules import check_layer_depths
 
 
 def main(root: Path = Path()) -> None:
@@ -85,21 +84,26 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
     # train, or take up the run that is in the folder
     with only_training(root):
         forget_old_runs(folder)
+        state.delete_damaged()
         by_dvc = "DVC_STAGE" in os.environ
-        if state.published.exists() and (not by_dvc or is_recorded(root / "dvc.lock", state.best)):
-            delete_run(folder)  # it was finished, so this is another run
+        finished = state.published.exists() and state.exists
+        if finished and (not by_dvc or is_recorded(root / "dvc.lock", state.read_best())):
+            delete_run(folder)  # so this is another run
+        delete(state.published)
         folder.mkdir(parents=True, exist_ok=True)
         history = train(cfg, state, runtime, device)
 
         # publish the best epoch
         best = best_row(history)
-        write_whole(layout.checkpoint, state.best.read_bytes())
         summary = {"best_epoch": best["epoch"]} | {key: best[key] for key in ("val_loss", "val_top1")}
-        write_json(layout.training_metrics, summary)
         columns = list(history[0])
-        write_csv(layout.history, columns, [[row[name] for name in columns] for row in history])
+        with together():
+            state.publish(layout.checkpoint)
+            write_json(layout.training_metrics, summary)
+            write_csv(layout.history, columns, [[row[name] for name in columns] for row in history])
         if by_dvc:
-            state.published.touch()  # and stays, as DVC can be killed before it records the result
+            # stays, as DVC can be killed before it records the result
+            write_whole(state.published, b"")
         else:
             delete_run(folder)
     print(
@@ -115,7 +119,7 @@ def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> 
 
     # mmengine's Runner, its model and its loader
     runner = Runner.from_cfg(cfg)
-    check_layer_depths(unwrapped(runner.model), cfg)
+    check_batch_size(unwrapped(runner.model), cfg)
     to_memory_format(runner.model, cfg)
     if device == "cpu":
         runner.train_loop.dataloader = LockstepLoader(runner.train_loop.dataloader)

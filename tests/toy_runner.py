@@ -68,7 +68,7 @@ VALUES = [1.0, 2.0, 3.0, 4.0, 6.5]
 
 
 class KnownScores(BaseMetric):
-    """Reports the next of `top1` at each validation, and a loss of 1.25."""
+    """Reports the next of `top1` at each validation, and a loss of 1.25; NaN with a top-1 of NaN."""
 
     def __init__(self, top1: list[float]):
         super().__init__()
@@ -78,7 +78,8 @@ class KnownScores(BaseMetric):
         self.results.extend(data_samples)
 
     def compute_metrics(self, results: list) -> dict:
-        return {"loss": 1.25, "accuracy/top1": next(self.top1)}
+        top1 = next(self.top1)
+        return {"loss": 1.25 + 0 * top1, "accuracy/top1": top1}
 
 
 def number_runner(

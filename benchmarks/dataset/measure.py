@@ -2,7 +2,7 @@
 
     python benchmarks/dataset/measure.py 1000 10000 100000 > benchmarks/dataset/results.md
 
-Each set is made in a temporary clone of this project (--folder names another place; 100,000 pictures
+Each set is made in a temporary clone of this project (--folder names another place; 100,000 images
 take 0.5 GB). `alone` is `python -m stages.prepare_dataset`, with its peak memory; the difference to
 `dvc repro prepare-dataset` is DVC's own hashing of the folder.
 """
@@ -25,12 +25,12 @@ from ruamel.yaml import YAML
 
 REPO = Path(__file__).resolve().parents[2]
 CLASSES = 20
-ROWS = ["first run", "nothing changed", "one picture added", "forced"]
+ROWS = ["first run", "nothing changed", "one image added", "forced"]
 
 
 def main(counts: list[int], folder: Path | None) -> None:
     print(
-        "| pictures | | alone, s | peak memory, MB | dvc repro, s |\n|---:|---|---:|---:|---:|",
+        "| images | | alone, s | peak memory, MB | dvc repro, s |\n|---:|---|---:|---:|---:|",
         flush=True,
     )
     for count in counts:
@@ -47,7 +47,7 @@ def measure(count: int, scratch: Path) -> None:
     stage = [sys.executable, "-m", "stages.prepare_dataset"]
     repro = [sys.executable, "-m", "dvc", "repro", "--quiet", "prepare-dataset"]
     for row in ROWS:
-        if row == "one picture added":
+        if row == "one image added":
             for project in (alone, dvc):
                 (project / "data/photos/class00/new.jpg").write_bytes(jpeg(count))
         seconds, megabytes = timed(alone, stage)
@@ -97,7 +97,7 @@ def timed(project: Path, command: list[str]) -> tuple[float, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("counts", type=int, nargs="+", help="pictures in a set")
+    parser.add_argument("counts", type=int, nargs="+", help="images in a set")
     parser.add_argument("--folder", type=Path, help="where the sets are made and deleted")
     arguments = parser.parse_args()
     if not shutil.which("git"):

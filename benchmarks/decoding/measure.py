@@ -1,9 +1,9 @@
-"""What reduced pictures (image.reduce) and their store (runtime.store_gb) save in training.
+"""What reduced images (image.reduce) and their store (runtime.store_gb) save in training.
 
     python benchmarks/decoding/measure.py --generate 300
     python benchmarks/decoding/measure.py --photos data/photos
 
-Two times for each case, on the same pictures: going through the training loader with nothing behind it
+Two times for each case, on the same images: going through the training loader with nothing behind it
 (the first epoch, which fills the store, and those after), and the whole train stage. Cases alternate
 within a round, and the table has the medians of the rounds. --generate makes photos of 4000 x 3000
 pixels; --photos takes a folder of class folders.
@@ -55,7 +55,7 @@ def main(photos: Path | None, count: int, rounds: int) -> None:
         counts = json.loads((project / "metrics/dataset.json").read_text())
         set_params(project, {"train": {"epochs": EPOCHS, "warmup_epochs": 1}})
         print(
-            f"{counts['train']} training and {counts['val']} val pictures, {rounds} rounds\n", flush=True
+            f"{counts['train']} training and {counts['val']} val images, {rounds} rounds\n", flush=True
         )
         times = {name: [] for name in CASES}
         for number in range(rounds):

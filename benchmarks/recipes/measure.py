@@ -8,7 +8,7 @@ Each run is the pipeline's own train and evaluate stages; a seed changes all of 
 the split stays. Val chooses (the epoch, and among recipes); test is only reported. A run is added to
 runs.csv as it ends, and a run that is there is not repeated.
 
-With --scenes, pictures that look like one another are grouped before they are split, so that val and
+With --scenes, images that look like one another are grouped before they are split, so that val and
 test show other shelves, hands and lights than training does: nearer to photos from another shop.
 """
 
@@ -155,7 +155,7 @@ def main(data: str, arguments: argparse.Namespace) -> None:
 
 
 def group_scenes(project: Path) -> None:
-    """A list with a group for each picture: clusters of the pretrained network's features, per class."""
+    """A list with a group for each image: clusters of the pretrained network's features, per class."""
     from sklearn.cluster import AgglomerativeClustering
 
     features, images = pretrained_features(project)
@@ -172,7 +172,7 @@ def group_scenes(project: Path) -> None:
 
 
 def pretrained_features(project: Path):
-    """(N, D) float array, and (path below data/photos, class name) of each picture, sorted."""
+    """(N, D) float array, and (path below data/photos, class name) of each image, sorted."""
     import torch
     from mmpretrain import get_model
 
@@ -252,7 +252,7 @@ if __name__ == "__main__":
         nargs="?",
         const=0,
         metavar="PIXELS",
-        help="split by scenes, told apart at this picture size (that of --size where none is given)",
+        help="split by scenes, told apart at this image size (that of --size where none is given)",
     )
     parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--epochs", type=int, default=8)

@@ -5,7 +5,7 @@
 
 Prints the rows of results.md. Every round runs each command once, in turn, in a process of its own.
 
-steps   the stage's steps against the network's bare steps, pictures a second (steps.py)
+steps   the stage's steps against the network's bare steps, images a second (steps.py)
 stage   `python -m stages.train`, whole, in seconds
 mim     `mim train mmpretrain configs/rendered.py`, whole, in seconds
 """

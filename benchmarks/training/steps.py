@@ -1,11 +1,11 @@
-"""Pictures a second of the train stage against the network's bare steps, in one process.
+"""Images a second of the train stage against the network's bare steps, in one process.
 
     python benchmarks/training/steps.py
 
 Run in a project with a rendered config. Between two epochs of the stage (loading, augmentation and hooks
 included, validation not) as many bare steps are taken, with the same threads, kernels and memory format.
 An epoch is compared with the mean of those before and after it, so that a machine that becomes slower
-meanwhile changes little. The first epoch, which decodes the pictures, does not count.
+meanwhile changes little. The first epoch, which decodes the images, does not count.
 """
 
 import os
@@ -31,15 +31,15 @@ class Clock(stages.train.ProgressHook):
 
     def before_train_epoch(self, runner):
         super().before_train_epoch(runner)
-        self.start, self.pictures = time.perf_counter(), 0
+        self.start, self.images = time.perf_counter(), 0
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        self.pictures += len(data_batch["data_samples"])
+        self.images += len(data_batch["data_samples"])
 
     def after_train_epoch(self, runner):
         super().after_train_epoch(runner)
-        self.loaded.append(self.pictures / (time.perf_counter() - self.start))
+        self.loaded.append(self.images / (time.perf_counter() - self.start))
         start = time.perf_counter()
         for _ in range(self.steps):
             self.step()

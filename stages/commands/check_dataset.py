@@ -36,7 +36,9 @@ def main(dataset: DatasetParams, workers: int) -> bool:
 
     # report
     print(report([image for image in examined.images if image.class_name]))
-    problems = summary(examined.findings, excluded=False)
+    for note in examined.notes:
+        print(note)
+    problems = summary(examined.findings)
     print(f"\n{problems or 'no duplicates, no near-duplicates, nothing unreadable'}")
     examined.splits(by_its_splits(dataset, examined.usable), without="cannot be used")
     print(
@@ -71,12 +73,6 @@ def report(images: list[DatasetImage]) -> str:
     few = [name for name, number in sorted(per_class.items()) if number < SMALL_CLASS]
     if few:
         lines.append(f"{len(few)} classes have fewer than {SMALL_CLASS} images: {first_ten(few)}")
-
-    # class names
-    spellings = Counter(name.casefold() for name in per_class)
-    alike = sorted(name for name in per_class if spellings[name.casefold()] > 1)
-    if alike:
-        lines.append(f"{len(alike)} class names differ only in upper and lower case: {first_ten(alike)}")
 
     # sizes
     sides = [min(image.width, image.height) for image in images if image.pixels]

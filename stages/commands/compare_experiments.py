@@ -21,6 +21,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
+from stages.core.files import whole_file
 from stages.core.layout import PATHS, Layout
 from stages.core.provenance.lock_diff import hashes
 from stages.core.yaml_files import check_project
@@ -45,8 +46,8 @@ def main(root: Path = Path()) -> pd.DataFrame:
     table = table[params + scores].round({VAL: 2, TEST: 2})
     table = table.sort_values(VAL, ascending=False, kind="stable")
     plot = Layout(root).experiments
-    plot.parent.mkdir(parents=True, exist_ok=True)
-    parallel_coordinates(table[[*params, VAL]]).savefig(plot, dpi=150)
+    with whole_file(plot) as file:
+        parallel_coordinates(table[[*params, VAL]]).savefig(file, dpi=150)
     return table
 
 

@@ -1,8 +1,10 @@
 """List the pretrained models that can be fine-tuned.
 
 The names are values of weights.model. A pattern is part of a name, or a glob. The numbers come from
-MMPretrain's model index: parameters in millions, multiply-adds in billions, ImageNet-1k accuracy in
-percent. Nothing is downloaded.
+MMPretrain's model index and configs: the side of the images that the network was tested with,
+parameters in millions, multiply-adds in billions, ImageNet-1k accuracy in percent. A model without an
+accuracy mostly has no class layer of its own: it was trained without labels, and gets a new one.
+Nothing is downloaded.
 
     python -m stages list_models                    all, which takes some seconds
     python -m stages list_models resnet18 'vit-*'
@@ -11,13 +13,12 @@ percent. Nothing is downloaded.
 
 import argparse
 import json
-import signal
 
 from tabulate import tabulate
 
 from stages.core.zoo.catalog import search_models
 
-COLUMNS = ("name", "source", "params (M)", "FLOPs (G)", "top-1 %", "top-5 %")
+COLUMNS = ("name", "source", "pixels", "params (M)", "FLOPs (G)", "top-1 %", "top-5 %")
 
 
 def main(patterns: list[str], as_json: bool = False) -> None:
@@ -31,6 +32,7 @@ def table(models: list[dict]) -> str:
         (
             model["name"],
             model["source"],
+            model["pixels"],
             scaled(model["parameters"], 1e6),
             scaled(model["flops"], 1e9),
             scaled(model["top1"]),
@@ -38,7 +40,7 @@ def table(models: list[dict]) -> str:
         )
         for model in models
     ]
-    align = ("left", "left", "right", "right", "right", "right")
+    align = ("left", "left", *["right"] * 5)
     # the header is a row: tabulate would add two spaces to the width of a header of its own
     return tabulate([COLUMNS, *cells], tablefmt="plain", colalign=align, disable_numparse=True)
 
@@ -48,7 +50,6 @@ def scaled(value: float | None, unit: float = 1) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -118,6 +118,7 @@ class DatasetParams(Checked):
     test_fraction: Fraction
     fold: str
     near_duplicates: Annotated[int, Field(ge=0, le=16)]
+    scenes: Annotated[float, Field(ge=0, lt=1)]
     on_error: Literal["fail", "exclude"]
 
     rules = (
@@ -138,12 +139,15 @@ class DatasetParams(Checked):
 
 
 class ImageParams(Checked):
-    size: Annotated[int, Field(ge=16)]
-    resize: int
-    reduce: int
+    size: NonNegativeInt
+    resize: NonNegativeInt
+    fit: Literal["own", "short_side", "crop_first", "squash"]
+    interpolation: Literal["own", "bicubic", "bilinear", "lanczos"]
+    reduce: NonNegativeInt
 
     rules = (
-        ("resize", lambda p: p.resize >= p.size, "at least size ({size})"),
+        ("size", lambda p: not p.size or p.size >= 16, "0 (the network's own), or at least 16"),
+        ("resize", lambda p: not p.resize or p.resize >= p.size, "0, or at least size ({size})"),
         (
             "reduce",
             lambda p: not p.reduce or p.reduce >= p.resize,
@@ -184,12 +188,14 @@ class TrainParams(Checked):
     nesterov: bool
     momentum: BelowOne
     weight_decay: NonNegativeFloat
+    weight_decay_on: Literal["all", "weights"]
     clip_grad: NonNegativeFloat
     schedule: Literal["cosine", "step"]
     warmup_epochs: NonNegativeInt
     milestones: list[PositiveInt]
     gamma: PositiveFloat
     label_smoothing: BelowOne
+    drop_path: Annotated[float, Field(lt=1)]
     ema: BelowOne
     early_stopping: NonNegativeInt
     oversample: BelowOne
@@ -209,6 +215,11 @@ class TrainParams(Checked):
             "head_lr_mult",
             lambda p: 1 in (p.head_lr_mult, p.layer_decay),
             "1, as layer_decay is {layer_decay}",
+        ),
+        (
+            "drop_path",
+            lambda p: p.drop_path >= 0 or p.drop_path == -1,
+            "at least 0, or -1 (the network's own)",
         ),
         ("momentum", lambda p: p.momentum > 0 or not p.nesterov, "more than 0, as nesterov is true"),
         ("warmup_epochs", lambda p: p.warmup_epochs < p.epochs, "fewer than epochs ({epochs})"),

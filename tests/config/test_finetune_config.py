@@ -1,6 +1,7 @@
 """render-config computes what the MMPretrain tutorial edits by hand."""
 
 import re
+import sys
 
 import mmpretrain
 import pytest
@@ -72,7 +73,7 @@ def test_the_preset_of_the_tutorial_has_the_tutorials_numbers(tmp_path):
         "RandomResizedCrop",
         "ContiguousFlip",
     ]
-    assert cfg.train_pipeline[1].scale == 224 and cfg.test_pipeline[1].scale == 256
+    assert cfg.train_pipeline[1]["scale"] == 224 and cfg.test_pipeline[1]["scale"] == 256
 
 
 @pytest.mark.parametrize(("batch", "lr"), [(32, 0.01), (64, 0.02), (8, 0.0025)])
@@ -203,3 +204,33 @@ def test_the_rendered_text_reads_back_as_the_same_config(tmp_path):
     read = Config.fromfile(path, import_custom_modules=False)
     assert read.to_dict() == cfg.to_dict()
     assert re.search(r"/(home|root|tmp|work)/", text) is None  # no path of this machine
+
+
+TEMPLATES = [
+    "{{$SECRET:x}}",
+    "{{ '$SECRET:x' }}",
+    "{{$UNSET:}}",
+    "{{ fileBasename }}",
+    "{{_base_.model}}",
+    "\\{{ fileDirname }}",
+    "{{{{$SECRET:x}}}}",
+    "{\\x7b$SECRET:x}}",
+    "{x}",
+    "$SECRET",
+]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["plain", "it's", 'a"b', "new\nline", "back\\slash", "{{ fileBasename }}", "$HOME", "\udcff"],
+)
+def test_no_name_of_a_class_or_a_folder_acts_as_a_template(tmp_path, monkeypatch, folder):
+    """mmengine fills templates in, with environment variables for example."""
+    monkeypatch.setenv("SECRET", "leaked")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = tmp_path / folder / "configs/rendered.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(rendered_text(render(tmp_path, classes=TEMPLATES)), encoding="utf-8")
+    read = Config.fromfile(path, import_custom_modules=False)
+    assert read.test_dataloader.dataset.metainfo.classes == TEMPLATES
+    assert sys.path[0] == str(tmp_path / folder)

@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import sqlite3
 import time
 from pathlib import Path
 
+import PIL
 import pytest
 from conftest import picture
 from PIL import Image
 
 from stages.core.dataset import checks
 from stages.core.dataset.checks import check_image, check_images
+from stages.core.images.decoding import RULE
 
 
 def test_a_good_image_has_its_size_and_the_hash_of_its_bytes(tmp_path):
@@ -91,12 +94,32 @@ def test_what_was_found_before_an_interruption_is_kept(tmp_path, monkeypatch):
         next(again)
 
 
-def test_a_damaged_cache_says_what_to_do(tmp_path):
-    path = picture(tmp_path / "a.png")
-    list(check_images([path], 0, tmp_path / "cache"))
+@pytest.mark.parametrize("damage", ["other bytes", "cut", "a flipped bit", "a number"])
+def test_a_damaged_cache_is_not_used(tmp_path, capsys, damage):
+    path = aged(picture(tmp_path / "a.png"))
+    (before,) = check_images([path], 0, tmp_path / "cache")
     (database,) = (tmp_path / "cache").glob("*.sqlite")
-    database.write_bytes(b"not a database" * 100)
-    with pytest.raises(RuntimeError, match=r"checked-.*sqlite: file is not a database.*delete it"):
+    content = database.read_bytes()
+    if damage == "other bytes":
+        database.write_bytes(b"not a database" * 100)
+    if damage == "cut":
+        os.truncate(database, len(content) // 2)
+    if damage == "a flipped bit":
+        flipped = before.look.replace(before.look[3], chr(ord(before.look[3]) ^ 1))
+        assert content.count(before.look.encode()) == 1
+        database.write_bytes(content.replace(before.look.encode(), flipped.encode()))
+    if damage == "a number":
+        with sqlite3.connect(database) as connection:
+            connection.execute("UPDATE contents SET width = 41")
+    assert list(check_images([path], 0, tmp_path / "cache")) == [before]
+    said = capsys.readouterr().out
+    assert ("is damaged" in said) == (damage in ("other bytes", "cut"))
+
+
+def test_a_cache_that_cannot_be_opened_says_what_to_do(tmp_path):
+    path = picture(tmp_path / "a.png")
+    (tmp_path / "cache" / f"checks-{RULE}-pillow-{PIL.__version__}.sqlite").mkdir(parents=True)
+    with pytest.raises(RuntimeError, match=r"checks-.*sqlite: unable to open .*delete it, or make"):
         list(check_images([path], 0, tmp_path / "cache"))
 
 

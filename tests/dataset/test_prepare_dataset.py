@@ -1,5 +1,6 @@
 """prepare-dataset on folders and archives as people have them."""
 
+import csv
 import fcntl
 import json
 import os
@@ -131,12 +132,51 @@ def test_an_archive_holds_either_shape_with_or_without_folders_around_it(project
     assert first.startswith(f".work/unpacked/data/set.zip/{wrapper}") and (project / first).is_file()
 
 
-def test_files_of_operating_systems_are_ignored(project):
-    raw = class_folders(project / "data/raw", {"a": 5, "b": 5})
-    for junk in ("__MACOSX/x", ".ipynb_checkpoints/x", "a/.DS_Store", "a/Thumbs.db", "Desktop.ini"):
-        (raw / junk).parent.mkdir(exist_ok=True)
-        (raw / junk).write_text("junk")
-    assert prepare(project)["num_images"] == 10
+def findings(project: Path) -> dict[str, str]:
+    """The kind of each finding, by its path without data/raw/."""
+    with (project / "data/dataset/findings.csv").open(newline="", encoding="utf-8") as file:
+        return {row["path"].removeprefix("data/raw/"): row["finding"] for row in csv.DictReader(file)}
+
+
+def test_leftovers_and_hidden_files_are_not_used_and_are_listed(project, capsys):
+    raw = class_folders(project / "data/raw", {"a": 5, "b": 5, ".22LR": 5})
+    picture(raw / "@eaDir/a/SYNOPHOTO_THUMB_M.png", 90)
+    picture(raw / "#recycle/old.png", 91)
+    picture(raw / "a/.old.png", 92)
+    for name in ("a/.DS_Store", "a/._000.png", "b/Thumbs.db", "b/001.png:Zone.Identifier"):
+        (raw / name).write_text("junk")
+    counts = prepare(project)
+    assert (counts["num_images"], counts["num_classes"]) == (10, 2)
+    leftovers = ["#recycle", "@eaDir", "a/.DS_Store", "a/._000.png", "b/001.png:Zone.Identifier"]
+    expected = dict.fromkeys([*leftovers, "b/Thumbs.db"], "leftover")
+    assert findings(project) == expected | {".22LR": "hidden", "a/.old.png": "hidden"}
+    output = capsys.readouterr().out
+    assert "2 files or folders are hidden, and not used:\n  data/raw/.22LR: its name starts" in output
+    assert "6 leftovers of systems and programs are not used:\n  data/raw/#recycle: " in output
+
+
+def test_a_hidden_folder_that_leaves_one_class_is_named_in_the_error(project):
+    class_folders(project / "data/raw", {".22LR": 5, "9mm": 5})
+    with pytest.raises(ValueError, match=r"has 1 class \(9mm\).* so not read: '.22LR'"):
+        prepare(project)
+
+
+def test_a_folder_of_which_nothing_is_read_is_explained(project):
+    class_folders(project / "data/raw", {".a": 5, "@eaDir": 5})
+    with pytest.raises(
+        ValueError, match="is hidden, ignored by DVC or left by a system .'.a', '@eaDir'"
+    ):
+        prepare(project)
+
+
+def test_class_names_that_are_hard_to_tell_apart_are_doubted(project, capsys):
+    class_folders(project / "data/raw", {"apple": 5, "apple ": 5, "images": 5})
+    prepare(project)
+    output = capsys.readouterr().out
+    assert "are they one class?: 'apple', 'apple '" in output
+    assert "look like no classes; if classes are folders in them, set dataset.class_level: 'images'" in (
+        output
+    )
 
 
 def test_names_in_any_script_and_with_any_character_survive(project):
@@ -193,7 +233,23 @@ def test_images_in_subfolders_belong_to_the_class(project):
             lambda raw: (
                 class_folders(raw / "train", {"a": 5, "b": 5}) and class_folders(raw / "apple", {"x": 1})
             ),
-            "beside train/ is 'apple'",
+            "beside train/ is 'apple'.* If it is a class, move the images out of its subfolders",
+        ),
+        (
+            lambda raw: [
+                class_folders(raw / name, {"a": 5, "b": 5}) for name in ("my_train", "my_test", "extra")
+            ],
+            "beside my_test/ is 'extra'; expected only train/, val/ and test/",
+        ),
+        (
+            lambda raw: [picture(raw / name) for name in ("train_set/1.png", "val_set/2.png")],
+            "data/raw/train_set: found 1 files, such as 1.png; expected a folder for each class",
+        ),
+        (
+            lambda raw: (
+                picture(raw / "1.png") and (raw / "labels.csv").write_text("path,label\n1.png,a")
+            ),
+            "If 'labels.csv' names the classes, set dataset.list",
         ),
         (
             lambda raw: (
@@ -220,7 +276,7 @@ def test_images_in_subfolders_belong_to_the_class(project):
         (lambda raw: (raw / "a/b").mkdir(parents=True), "1 class folders hold no image: 'b'"),
         (
             lambda raw: raw.mkdir(parents=True) or (raw / "circle").symlink_to("."),
-            "1 class folders hold no image: 'circle'",
+            "data/raw holds 1 links to folders: 'circle'. DVC does not follow them",
         ),
     ],
 )
@@ -237,10 +293,23 @@ def test_a_folder_that_holds_what_the_stages_write_is_refused(project, path):
         prepare(project, path=path)
 
 
-@pytest.mark.parametrize("names", [("Training", "Test"), ("train", "Testing")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Training", "Test"),
+        ("train", "Testing"),
+        ("train_set", "test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train/images", "test/images"),
+        ("Training Data", "test-images"),
+        ("train2017", "test2017"),
+    ],
+)
 def test_official_folders_go_by_several_names(project, names):
     for start, name in enumerate(names):
         class_folders(project / "data/raw" / name, {"a": 5, "b": 5}, start * 100)
+    with pytest.raises(ValueError, match="has the splits train, test.* Set dataset.test_from to test"):
+        prepare(project)
     counts = prepare(project, test_from="test")
     assert (counts["num_classes"], counts["test"]) == (2, 10)
 
@@ -464,6 +533,9 @@ def test_a_list_in_an_archive_works(project):
         ("path,label\n", "lists no image"),
         ("path,label\n1.png,a\n./1.png,b\n", "line 3: './1.png' is also in line 2"),
         ("path,label\n.\\1.png,a\n", "are missing: .*with forward slashes"),
+        (f"path,label\n{'x/' * 3000}1.png,a\n", r"are missing: 'x/x/.*' \.\.\. '.*1.png'\. Paths"),
+        (f"path,label\n{'x' * 200_000},a\n", "line 2: field larger than field limit"),
+        (f"{'x' * 200_000},a\n", r"line 1: found 'xxx.*' \.\.\. 'xxx.*'; expected the columns"),
     ],
 )
 def test_a_mistake_in_a_list_is_named_with_its_line(project, text, message):
@@ -472,6 +544,44 @@ def test_a_mistake_in_a_list_is_named_with_its_line(project, text, message):
     write_list_file(project, text)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         prepare(project, list="labels.csv")
+
+
+def test_files_that_a_list_does_not_name_are_listed_and_counted(project, capsys):
+    raw = class_folders(project / "data/raw", {"a": 6, ".b": 6})
+    rows = [f"{folder}/{number:03d}.png,{folder}\n" for folder in ("a", ".b") for number in range(5)]
+    write_list_file(project, "path,label\n" + "".join(rows))
+    (raw / "notes.txt").write_text("hello")
+    assert prepare(project, list="labels.csv")["num_images"] == 10
+    unlisted = ["notes.txt", "a/005.png", ".b/005.png"]
+    assert findings(project) == dict.fromkeys(unlisted, "not listed")
+    assert "3 files are not in dataset.list, and not used" in capsys.readouterr().out
+
+
+def test_a_wrapped_list_is_found_beside_a_hidden_folder(project):
+    for number in range(10):
+        picture(project / f"data/raw/wrapped/images/{number}.png", number)
+    picture(project / "data/raw/.old/x.png", 50)
+    lines = "".join(f"images/{n}.png,{'ab'[n % 2]}\n" for n in range(10))
+    (project / "data/raw/wrapped/labels.csv").write_text("path,label\n" + lines)
+    assert prepare(project, list="labels.csv")["num_images"] == 10
+    assert findings(project) == {".old/x.png": "not listed"}
+
+
+@pytest.mark.parametrize("name", ["../labels.csv", "a/../../labels.csv", "{project}/data/labels.csv"])
+def test_a_list_outside_of_the_dataset_is_refused_as_dvc_does_not_hash_it(project, name):
+    class_folders(project / "data/raw", {"a": 5, "b": 5})
+    (project / "data/labels.csv").write_text("path,label\na/000.png,a\nb/000.png,b\n")
+    with pytest.raises(FileNotFoundError, match="is not in data/raw; .* in the folder that DVC tracks"):
+        prepare(project, list=name.format(project=project))
+
+
+def test_a_list_may_write_accents_in_another_way_than_the_disk(project):
+    for number in range(10):
+        name = unicodedata.normalize("NFD", f"é{number}.png")
+        picture(project / "data/raw" / name, number)
+    write_list_file(project, "path,label\n" + "".join(f"é{n}.png,{'ab'[n % 2]}\n" for n in range(10)))
+    assert prepare(project, list="labels.csv")["num_images"] == 10
+    assert findings(project) == {}
 
 
 def test_a_list_that_is_not_there_is_named(project):
@@ -502,6 +612,17 @@ def test_any_folder_level_can_name_the_class(project, level, classes):
     nested(project)
     prepare(project, class_level=level)
     assert read_classes(project / "data/dataset/classes.txt") == classes
+
+
+def test_a_level_above_all_images_is_doubted(project, capsys):
+    nested(project)
+    prepare(project, class_level=2)
+    output = capsys.readouterr().out
+    assert "all lie in folders below: 'Apple-1', 'Apple-2', " in output
+    assert "set dataset.class_level to 3, or -1" in output
+    picture(project / "data/raw/Fruit/Apple/x.png", 200)
+    prepare(project, class_level=2)
+    assert "folders below" not in capsys.readouterr().out
 
 
 def test_one_class_name_in_two_places_is_refused(project):
@@ -587,6 +708,22 @@ def test_near_duplicates_across_classes_and_official_splits_are_counted_and_kept
     assert (counts["near_duplicates_across_classes"], counts["near_duplicates_across_splits"]) == (1, 1)
     findings = (project / "data/dataset/findings.csv").read_text()
     assert "train/b/like.png" in findings and "of class 'a'" in findings and 'in train",0' in findings
+
+
+def test_many_images_that_near_duplicates_join_are_counted_on_the_terminal(project, capsys):
+    """Like the frames of a film."""
+    for number in range(30):
+        noise(project / f"data/raw/a/{number:02d}.png", 0, number * 5)
+        noise(project / f"data/raw/b/{number:02d}.png", 100 + number)
+        noise(project / f"data/raw/a/x{number:02d}.png", 200 + number)
+    prepare(project, near_duplicates=4)
+    output = capsys.readouterr().out
+    assert (
+        "join 1 sets of 20 images or more, and each stays in one split; the largest has 30, of 'a'"
+        in (output)
+    )
+    rows = (project / "data/dataset/findings.csv").read_text().splitlines()
+    assert sum(row.endswith("; so 30 images are joined,0") for row in rows) == 29
 
 
 def test_an_image_with_many_near_duplicates_names_one_and_prefers_another_class(project):

@@ -2,11 +2,12 @@
 
 import hashlib
 import random
+from collections import Counter
 
 import pytest
 from conftest import PARAMS
 
-from stages.core.dataset.splits import split_by_content, splitting
+from stages.core.dataset.splits import even_out, split_by_content, splitting
 from stages.core.params import load_params
 
 DATASET = load_params(PARAMS).dataset
@@ -89,3 +90,52 @@ def test_a_class_that_only_shared_keys_could_fill_is_named():
     one, two = keys(2)
     with pytest.raises(ValueError, match="2 classes are too small: 'a', 'b'"):
         split_by_content({"a": {one, two}, "b": {one, two}}, ALL, splitting(DATASET, ALL))
+
+
+# --- scenes: keys of many images ----------------------------------------------------------------------
+
+ASKED = {"test": 0.2, "val": 0.2}
+
+
+def shares(sizes: dict[str, int], split_of: dict[str, str]) -> dict[str, float]:
+    held = Counter()
+    for key, size in sizes.items():
+        held[split_of[key]] += size
+    return {split: held[split] / sum(sizes.values()) for split in ALL}
+
+
+@pytest.mark.parametrize("salt", range(20))
+def test_large_keys_leave_each_split_near_what_was_asked(salt):
+    sizes = dict(
+        zip(keys(20, f"scene{salt}"), random.Random(salt).choices(range(1, 9), k=20), strict=True)
+    )
+    split_of = dict(zip(sizes, split(list(sizes)), strict=True))
+    even_out(split_of, {"a": Counter(sizes)}, ASKED)
+    assert all(0.1 <= shares(sizes, split_of)[name] <= 0.3 for name in ASKED)
+
+
+@pytest.mark.parametrize("salt", range(20))
+def test_a_key_larger_than_a_split_is_trained_on(salt):
+    large, *small = keys(9, f"large{salt}")
+    sizes = {large: 30} | dict.fromkeys(small, 1)
+    split_of = dict(zip(sizes, split(list(sizes)), strict=True))
+    even_out(split_of, {"a": Counter(sizes)}, ASKED)
+    assert split_of[large] == "train"
+    assert all(shares(sizes, split_of)[name] > 0 for name in ASKED)
+
+
+def test_even_splits_are_left_alone():
+    some = keys(1000)
+    before = dict(zip(some, split(some), strict=True))
+    after = dict(before)
+    even_out(after, {"a": Counter(some)}, ASKED)
+    assert after == before
+
+
+def test_a_key_of_several_classes_stays():
+    shared, *own = keys(12)
+    split_of = dict.fromkeys([shared], "val") | dict.fromkeys(own, "train")
+    even_out(
+        split_of, {"a": Counter({shared: 90, **dict.fromkeys(own, 1)}), "b": Counter([shared])}, ASKED
+    )
+    assert split_of[shared] == "val"

@@ -2,10 +2,19 @@
 
 import hashlib
 
+import pytest
 from conftest import picture
 
 from stages.core.images.lists import ListedImage, write_list
 from stages.core.images.loading import ListedImages
+
+
+def test_a_label_without_a_class_is_refused(tmp_path):
+    write_list(tmp_path / "list.txt", [ListedImage("a.png", label, "0" * 64) for label in (0, 2)])
+    options = dict(ann_file=str(tmp_path / "list.txt"), pipeline=[])
+    assert len(ListedImages(metainfo={"classes": ["x", "y", "z"]}, **options)) == 2
+    with pytest.raises(ValueError, match="has labels up to 2, and .* 2 classes.*Run `dvc repro`"):
+        ListedImages(metainfo={"classes": ["x", "y"]}, **options)
 
 
 def test_listed_images_reads_list_files_with_any_name(tmp_path):

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from conftest import picture
+from damage import DAMAGES, exchanged
 from PIL import Image
 
 from stages.core.images.decoding import decode
@@ -84,7 +85,7 @@ def test_orientation_is_applied_to_reduced_images(tmp_path):
 
 def test_a_full_store_keeps_no_more_and_loses_nothing(tmp_path):
     store = ImageStore(tmp_path, 10, max_gb=1.2e-6)  # 1200 bytes
-    store.put("aa", np.zeros((10, 14, 3), np.uint8))  # 548 in its file
+    store.put("aa", np.zeros((10, 14, 3), np.uint8))  # 579 in its file
     store.put("bb", np.zeros((10, 14, 3), np.uint8))
     assert store.get("aa") is not None and store.get("bb") is None
 
@@ -100,19 +101,35 @@ def test_two_runs_with_two_writers_each_stay_within_the_disk_they_may_use(tmp_pa
 
 def test_images_of_another_size_make_room(tmp_path):
     for name in ("aa", "bb"):
-        ImageStore(tmp_path, 10, max_gb=1).put(name, np.zeros((10, 14, 3), np.uint8))  # 548 each
-    store = ImageStore(tmp_path, 11, max_gb=1.2e-6)
+        ImageStore(tmp_path, 10, max_gb=1).put(name, np.zeros((10, 14, 3), np.uint8))  # 579 each
+    store = ImageStore(tmp_path, 11, max_gb=1.3e-6)
     store.put("aa", np.zeros((11, 14, 3), np.uint8))
     assert store.get("aa").shape == (11, 14, 3)
-    assert ImageStore(tmp_path, 11, max_gb=1.2e-6).get("aa") is not None
+    assert ImageStore(tmp_path, 11, max_gb=1.3e-6).get("aa") is not None
     assert ImageStore(tmp_path, 10, max_gb=1).get("aa") is None
 
 
-def test_a_damaged_or_half_written_file_is_not_read(tmp_path):
-    store = ImageStore(tmp_path, 10, max_gb=1)
-    store.put("aa", np.zeros((10, 14, 3), np.uint8))
-    store.path("aa").write_bytes(store.path("aa").read_bytes()[:200])
-    assert store.get("aa") is None
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_pixels_are_decoded_again_with_a_line(tmp_path, capfd, damage):
+    path = photo(tmp_path / "a.jpg")
+    options = dict(reduce=100, store=str(tmp_path / "store"), store_gb=1)
+    pixels = load(path, **options)
+    (kept,) = (tmp_path / "store").rglob("*.npy")
+    DAMAGES[damage](kept)
+    assert np.array_equal(load(path, **options), pixels)
+    assert capfd.readouterr().err == f"{kept} is damaged: the image is decoded again\n"
+    assert np.array_equal(load(path, **options), pixels) and not capfd.readouterr().err
+
+
+def test_pixels_of_another_image_or_size_are_not_taken(tmp_path):
+    stores = [ImageStore(tmp_path, reduce, max_gb=1) for reduce in (10, 11)]
+    for shade, name in enumerate(("aa", "bb")):
+        stores[0].put(name, np.full((10, 14, 3), shade, np.uint8))
+    exchanged(stores[0].path("aa"), stores[0].path("bb"))
+    stores[1].path("bb").parent.mkdir(parents=True)
+    exchanged(stores[1].path("bb"), stores[0].path("bb"))
+    assert stores[0].get("aa") is None and stores[1].get("bb") is None
+    assert stores[0].get("bb").max() == 1
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):

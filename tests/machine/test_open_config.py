@@ -1,6 +1,7 @@
 """The rendered config opens on this machine: for training with its code, for scoring without it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from conftest import REPO, write_params
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from real_dvc import python
 
 from stages.core.config.finetune_config import finetune_config, rendered_text
+from stages.core.machine.placement import read_rendered
 from stages.core.params import load_params
 
 OPEN = """
@@ -65,6 +67,27 @@ def test_training_has_its_hooks_and_its_weights(opened):
 
 def test_the_innermost_dataset_gets_the_projects_root(opened):
     assert opened["train"]["roots"] == [opened["train"]["root"]] * 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("max_epochs", "max_epoch"),
+        lambda text: text.replace("lr=0.02", "lr=0.2"),
+        lambda text: "<<<<<<< HEAD\n" + text,
+        lambda text: text.replace("\n", "\r\n"),
+    ],
+)
+def test_a_config_that_was_cut_or_edited_is_refused_with_what_to_do(opened, tmp_path, wrong):
+    text = (Path(opened["train"]["root"]) / "configs/rendered.py").read_text()
+    path = tmp_path / "rendered.py"
+    path.write_text(text)
+    read_rendered(path)
+    path.write_text(wrong(text), newline="")
+    with pytest.raises(ValueError, match="is not as it was written.* run `dvc repro render-config`"):
+        read_rendered(path)
 
 
 def test_no_workers_are_kept_where_there_are_none(opened):

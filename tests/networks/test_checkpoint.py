@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from damage import DAMAGES
 from torch import nn
 
 from stages.core.networks.checkpoint import (
@@ -35,7 +36,7 @@ def test_what_is_written_is_read_back(tmp_path):
     write_checkpoint(tmp_path / "a.pth", own.state_dict(), {"dataset_meta": {"classes": ["火龙果"]}})
     other = model()
     nn.init.zeros_(other["head"].weight)
-    assert load_exactly(other, tmp_path / "a.pth") == {"dataset_meta": {"classes": ["火龙果"]}}
+    load_exactly(other, tmp_path / "a.pth", ["火龙果"])
     assert torch.equal(other["head"].weight, own["head"].weight)
 
 
@@ -45,6 +46,7 @@ def test_what_is_written_is_read_back(tmp_path):
         (lambda s: s.pop("head.weight"), r"1 missing \(head.weight\)"),
         (lambda s: s.update(extra=torch.zeros(1)), r"1 unexpected \(extra\)"),
         (lambda s: s.update({"head.bias": torch.zeros(5)}), r"1 of another shape \(head.bias\)"),
+        (lambda s: s["head.bias"].fill_(float("inf")), r"infinity in 1 tensors \(head.bias\). Run `dvc"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_keys(tmp_path, change, message):
@@ -52,7 +54,28 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_keys(tmp_path, chang
     change(state)
     write_checkpoint(tmp_path / "a.pth", state, {})
     with pytest.raises(ValueError, match=message):
-        load_exactly(model(), tmp_path / "a.pth")
+        load_exactly(model(), tmp_path / "a.pth", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {},
+        None,
+        {"dataset_meta": {}},
+        {"dataset_meta": {"classes": ["a"]}},
+        {"dataset_meta": {"classes": ["b", "a"]}},
+        {"dataset_meta": {"classes": ["a", "b", "c"]}},
+        {"dataset_meta": {"classes": [0, 1]}},
+        {"dataset_meta": {"classes": 2}},
+    ],
+)
+def test_a_checkpoint_of_other_classes_than_the_config_is_refused(tmp_path, meta):
+    write_checkpoint(tmp_path / "best.pth", model().state_dict(), meta)
+    with pytest.raises(
+        ValueError, match=r"names other classes .* \(2 classes \(a, b\)\). Run `dvc repro"
+    ):
+        load_exactly(model(), tmp_path / "best.pth", ["a", "b"])
 
 
 def test_pretrained_weights_may_have_another_head_but_must_cover_the_backbone(tmp_path):
@@ -83,14 +106,49 @@ class Payload:
         return exec, ("open('executed', 'w')",)
 
 
-def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path, monkeypatch):
+def test_code_in_a_checkpoint_is_refused_and_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": Payload()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="evil.pth holds Python objects, which may be code"):
+        read_checkpoint(tmp_path / "evil.pth", "Do this.")
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Payload()}))
-    with pytest.raises(ValueError, match="evil.pth is not a checkpoint of plain tensors"):
-        read_checkpoint(tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="evil.pth is damaged, or no checkpoint"):
+        read_checkpoint(tmp_path / "evil.pth", "Do this.")
     assert not (tmp_path / "executed").exists()
 
 
-def test_the_error_for_a_missing_checkpoint_names_the_command(tmp_path):
-    with pytest.raises(FileNotFoundError, match="best.pth does not exist. Run `dvc repro`"):
-        read_checkpoint(tmp_path / "best.pth")
+HARMLESS = {"longer", "last byte flipped"}
+"""As a zip file may have a comment at its end."""
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES.keys() - HARMLESS))
+def test_a_damaged_checkpoint_is_refused_in_one_sentence_with_a_way_out(tmp_path, damage):
+    write_checkpoint(tmp_path / "best.pth", {"w": torch.randn(99_999)}, {"dataset_meta": {}})
+    assert read_checkpoint(tmp_path / "best.pth", "Do this.")["state_dict"]["w"].shape == (99_999,)
+    DAMAGES[damage](tmp_path / "best.pth")
+    with pytest.raises(ValueError) as error:
+        read_checkpoint(tmp_path / "best.pth", "Do this.")
+    assert str(error.value) == (
+        f"{tmp_path / 'best.pth'} is damaged, or no checkpoint; expected tensors and plain values only. "
+        "Do this."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": {}}, "holds no 'state_dict' of tensors. Do this."),
+        ([1], "holds no 'state_dict' of tensors. Do this."),
+        ({"state_dict": {"w": 3}}, "holds no 'state_dict' of tensors. Do this."),
+        ({"state_dict": {"w": torch.tensor([0.0, float("nan")])}}, r"holds NaN in 1 tensors \(w\). Do"),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "best.pth")
+    with pytest.raises(ValueError, match=f"best.pth {message}"):
+        read_checkpoint(tmp_path / "best.pth", "Do this.")
+
+
+def test_the_error_for_a_missing_checkpoint_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="best.pth does not exist. Do this."):
+        read_checkpoint(tmp_path / "best.pth", "Do this.")

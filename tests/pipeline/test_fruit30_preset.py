@@ -19,6 +19,8 @@ from conftest import picture
 from real_dvc import clone, executed, python, repro
 from ruamel.yaml import YAML
 
+from stages.core.images.lists import read_classes
+
 pytestmark = pytest.mark.slow
 
 FRUIT30 = [
@@ -120,7 +122,7 @@ def test_the_archive_is_imported_and_versioned(tutorial):
     assert pointer["deps"][0]["path"].endswith("/fruit30_split.zip")
     counts = json.loads((tutorial / "metrics/dataset.json").read_text())
     assert (counts["num_classes"], counts["train"], counts["val"], counts["test"]) == (30, 30, 30, 30)
-    classes = (tutorial / "data/dataset/classes.txt").read_text(encoding="utf-8").splitlines()
+    classes = read_classes(tutorial / "data/dataset/classes.txt")
     assert classes == sorted(FRUIT30)
 
 

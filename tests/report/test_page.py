@@ -79,6 +79,8 @@ def test_the_target_is_the_prediction_the_label_or_one_class():
     assert target_class(ROWS[1], "predicted", classes) == "y"
     assert target_class(ROWS[1], "label", classes) == "x"
     assert target_class(ROWS[1], "banana", classes) == "banana"
+    with pytest.raises(ValueError, match="test.csv has the class 'y', and .* Run `dvc repro evaluate`"):
+        target_class(ROWS[1], "predicted", ["x", "banana"])
     with pytest.raises(ValueError, match="target_category is 'bananna'; .* such as banana"):
         target_class(ROWS[1], "bananna", classes)
 

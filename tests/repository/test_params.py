@@ -73,7 +73,10 @@ def test_the_projects_own_params_load_and_have_the_keys_of_the_tests():
         ),
         ({"seed": -1}, "seed is -1; expected a whole number, at least 0 and less than 2147483648."),
         ({"seed": 2**31}, "seed is 2147483648; expected a whole number, at least 0 and less than"),
-        ({"image": {"size": 128, "resize": 64}}, "image.resize is 64; expected at least size (128)."),
+        (
+            {"image": {"size": 128, "resize": 64}},
+            "image.resize is 64; expected 0, or at least size (128).",
+        ),
         (
             {"image": {"size": 128, "resize": 146, "reduce": 140}},
             "image.reduce is 140; expected 0 (off), or at least resize (146).",

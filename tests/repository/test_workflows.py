@@ -183,6 +183,19 @@ def test_dvc_reports_nothing_however_it_is_started():
         assert settings["DVC_NO_ANALYTICS"] == "1"
 
 
+def test_a_clone_that_converts_line_ends_has_the_same_bytes(tmp_path):
+    """As Git for Windows sets it; dvc.lock has the hashes of sources, and a shell refuses such scripts."""
+    for name in (".gitattributes", "Makefile", ".ci/run", "stages/train.py", "dvc.yaml"):
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_bytes((REPO / name).read_bytes())
+    run(tmp_path / "a", "git", "init", "--quiet")
+    commit(tmp_path / "a")
+    run(tmp_path, "git", "clone", "--quiet", "--config", "core.autocrlf=true", "a", "b")
+    for path in (tmp_path / "a").rglob("*"):
+        if path.is_file() and ".git" not in path.parts:
+            assert (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes() == path.read_bytes()
+
+
 def test_the_dev_container_has_the_python_that_the_lock_was_made_for():
     container = json.loads((REPO / ".devcontainer/devcontainer.json").read_text())
     version = WORKFLOWS["pull-request"]["jobs"]["test"]["steps"][1]["with"]["python-version"]

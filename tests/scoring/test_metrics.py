@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from toy_runner import toy_config, toy_project
 
 from stages import evaluate
+from stages.core.config.finetune_config import rendered_text
 from stages.core.layout import Layout
 from stages.core.networks.checkpoint import write_checkpoint
 from stages.core.scoring.metrics import Loss, PredictionCollector, score_flips
@@ -83,9 +84,9 @@ def test_evaluate_refuses_to_score_other_images_than_those_of_the_test_list(tmp_
     layout = Layout(tmp_path)
     model = Runner.from_cfg(toy_config(tmp_path)).model
     write_checkpoint(layout.checkpoint, model.state_dict(), {"dataset_meta": {"classes": ["a", "b"]}})
-    text = layout.rendered_config.read_text()
-    assert text.count("data/dataset/test.txt") == 1
-    layout.rendered_config.write_text(text.replace("data/dataset/test.txt", "data/dataset/val.txt"))
+    cfg = Config.fromfile(layout.rendered_config)
+    cfg.test_dataloader.dataset.ann_file = "data/dataset/val.txt"
+    layout.rendered_config.write_text(rendered_text(cfg))
     with pytest.raises(RuntimeError, match="scored 8 images of 6 in the test list"):
         evaluate.main(tmp_path)
     assert not layout.evaluation.exists()

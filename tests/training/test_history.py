@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from toy_runner import InterruptIn, number_runner, toy_project, toy_training
 
 from stages.core.training.history import history_of
@@ -36,8 +37,21 @@ def test_a_row_has_the_epoch_the_rate_and_the_scores(tmp_path):
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_the_run_and_names_its_step(tmp_path, loss):
     runner = number_runner(tmp_path, [HISTORY], [50.0], [1.0, 2.0, 3.0, loss])
-    with pytest.raises(FloatingPointError, match=f"loss is {loss} at step 2 of epoch 1.*Lower train.lr"):
+    message = (
+        f"loss is {loss} at step 2 of epoch 1, at lr 0.1: the weights have diverged. Lower train.lr"
+    )
+    with pytest.raises(FloatingPointError, match=message):
         runner.train()
+
+
+def test_weights_that_diverge_in_the_last_step_are_not_saved_and_the_epoch_before_is(tmp_path):
+    state = RunState(tmp_path)
+    runner = number_runner(tmp_path, [HISTORY, SaveHook(state)], [50.0, math.nan])
+    message = f"val loss is nan after epoch 2, at lr 0.1: .* Epoch 1 is kept in {tmp_path}. Lower"
+    with pytest.raises(FloatingPointError, match=message):
+        runner.train()
+    best = torch.load(state.best, weights_only=True)
+    assert state.read()["epoch"] == best["meta"]["epoch"] == 1
 
 
 def test_a_run_stops_after_so_many_epochs_without_a_better_one(tmp_path):

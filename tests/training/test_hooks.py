@@ -59,7 +59,7 @@ def test_kept_statistics_stay_while_scale_and_shift_learn():
 def test_weights_that_do_not_cover_the_backbone_are_refused_with_their_names(tmp_path):
     toy_project(tmp_path)
     path = Layout(tmp_path).pretrained
-    tensors = read_checkpoint(path)["state_dict"]
+    tensors = read_checkpoint(path, "")["state_dict"]
     del tensors["backbone.convolution.bias"]
     tensors["backbone.other"] = torch.zeros(2)
     write_checkpoint(path, tensors, {})
@@ -74,3 +74,23 @@ def test_workers_that_load_together_give_each_batch_once_and_in_order(workers):
     together = LockstepLoader(loader)
     batches = [[sample["data_samples"] for sample in batch] for batch in together]
     assert batches == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]] and len(together) == 4
+
+
+def test_batches_of_one_image_are_refused_where_their_statistics_count(tmp_path):
+    toy_project(tmp_path, batch_size=1, batch_norm="batch", epochs=1, warmup_epochs=0)
+    with pytest.raises(ValueError, match="train.batch_size is 1, .* Set it to 2 or more"):
+        toy_training(tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize("train", [{"batch_norm": "pretrained"}, {"strategy": "linear_probe"}])
+def test_batches_of_one_image_train_where_their_statistics_do_not_count(tmp_path, train):
+    toy_project(
+        tmp_path, **({"batch_size": 1, "batch_norm": "batch", "epochs": 1, "warmup_epochs": 0} | train)
+    )
+    assert toy_training(tmp_path, tmp_path / "run")
+
+
+def test_a_last_batch_of_one_image_gets_another(tmp_path):
+    """10 images in batches of 3: the last would be alone."""
+    toy_project(tmp_path, batch_size=3, batch_norm="batch", epochs=1, warmup_epochs=0)
+    assert toy_training(tmp_path, tmp_path / "run")[-1]["epoch"] == 1

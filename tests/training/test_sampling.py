@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader
 
+import stages.core.images.loading  # noqa: F401 (registers ListedImages)
 from stages.core.images.lists import ListedImage, write_list
 from stages.core.training.hooks import balanced_weights
 from stages.core.training.linear_probe import shown_positions

@@ -1,12 +1,11 @@
-"""Learning rates over the steps and over the layers of a network."""
+"""Learning rates over the steps, and rates and weight decay over the parameters."""
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim.scheduler import CosineAnnealingLR
-from mmpretrain import get_model
+from torch import nn
 
-from stages.core.training.schedules import WarmUp, check_layer_depths
+from stages.core.training.schedules import GroupedParameters, WarmUp
 
 
 def rates(steps: int, warmup: int) -> list[float]:
@@ -37,18 +36,41 @@ def test_a_warm_up_of_one_step_leaves_the_rate_whole():
     assert found[0] == 1.0 and max(found[1:]) > 0.9 and found[-1] < 0.1
 
 
-@pytest.mark.parametrize(
-    ("name", "known"), [("resnet18_8xb32_in1k", False), ("deit-tiny_4xb256_in1k", True)]
-)
-def test_a_rate_that_falls_with_depth_needs_a_network_that_tells_its_depths(name, known):
-    model = get_model(name, pretrained=False)
-    cfg = Config(dict(optim_wrapper=dict(paramwise_cfg=dict())))
-    check_layer_depths(model, cfg)
-    cfg.optim_wrapper.paramwise_cfg.layer_decay_rate = 0.7
-    if known:
-        check_layer_depths(model, cfg)
-    else:
-        with pytest.raises(
-            ValueError, match="train.layer_decay is 0.7, but .* no layer depths of ResNet;"
-        ):
-            check_layer_depths(model, cfg)
+class Small(nn.Module):
+    """One parameter of each kind, in two layers and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Linear(4, 4)) for _ in range(2)
+        )
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+        self.head = nn.Linear(4, 2)
+
+
+def groups(**paramwise) -> dict[str, tuple[float, float]]:
+    """(rate, weight decay) of each parameter of a small network, and that there is one group for each."""
+    model = Small()
+    optimizer = dict(type="SGD", lr=1.0, weight_decay=0.1)
+    built = GroupedParameters(dict(type="OptimWrapper", optimizer=optimizer), paramwise)(model)
+    found = {
+        id(p): (g["lr"], g["weight_decay"]) for g in built.optimizer.param_groups for p in g["params"]
+    }
+    assert len(built.optimizer.param_groups) == len(set(found.values()))
+    return {name: found[id(parameter)] for name, parameter in model.named_parameters()}
+
+
+def test_the_longest_start_of_a_name_decides_the_rate():
+    found = groups(rates={"layers.": 0.5, "layers.1.": 0.25, "token": 0.125}, decay="all")
+    rates = {name: rate for name, (rate, _) in found.items()}
+    assert rates["token"] == 0.125 and rates["head.bias"] == rates["scale"] == 1.0
+    assert rates["layers.0.0.weight"] == 0.5 and rates["layers.1.2.bias"] == 0.25
+    assert {decay for _, decay in found.values()} == {0.1}
+
+
+def test_only_what_layers_multiply_by_decays():
+    found = groups(rates={}, decay="weights")
+    decayed = {name for name, (_, decay) in found.items() if decay == 0.1}
+    assert decayed == {"head.weight"} | {f"layers.{n}.{k}.weight" for n in (0, 1) for k in (0, 2)}
+    assert {decay for name, (_, decay) in found.items() if name not in decayed} == {0.0}

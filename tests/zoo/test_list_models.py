@@ -18,10 +18,10 @@ def listed(capsys, *patterns: str, **options) -> str:
 
 def test_columns_are_aligned_and_repeat_the_index(capsys):
     assert listed(capsys, "resnet18", "lite0").splitlines() == [
-        "name                    source   params (M)  FLOPs (G)  top-1 %  top-5 %",
-        "efficientnet_lite0      package        4.65       0.41    75.10        -",
-        "resnet18_8xb16_cifar10  mim           11.17       0.56        -        -",
-        "resnet18_8xb32_in1k     mim           11.69       1.82    69.90    89.43",
+        "name                    source   pixels  params (M)  FLOPs (G)  top-1 %  top-5 %",
+        "efficientnet_lite0      package     224        4.65       0.41    75.10        -",
+        "resnet18_8xb16_cifar10  mim          32       11.17       0.56        -        -",
+        "resnet18_8xb32_in1k     mim         224       11.69       1.82    69.90    89.43",
     ]
 
 
@@ -30,6 +30,7 @@ def test_json_has_unscaled_numbers(capsys):
         {
             "name": "resnet18_8xb32_in1k",
             "source": "mim",
+            "pixels": 224,
             "parameters": 11690000,
             "flops": 1820000000,
             "top1": 69.9,
@@ -50,9 +51,20 @@ def test_a_pattern_is_part_of_a_name_or_a_glob_in_any_case(capsys):
 @pytest.mark.parametrize(
     "name",
     [
-        "mae_vit-base-p16_8xb512-amp-coslr-300e_in1k",  # pretrains, and does not classify
+        "vgg16_8xb32_in1k",  # its class layer belongs to the network
+        "vit-small-p14_dinov2-pre_3rdparty",  # it has none
+        "mae_vit-base-p16_8xb512-amp-coslr-300e_in1k",  # pretrained without labels
+    ],
+)
+def test_a_model_without_a_class_layer_of_its_own_is_listed(capsys, name):
+    assert [row["name"] for row in json.loads(listed(capsys, name, as_json=True))] == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "blip-base_3rdparty_caption",  # writes texts
         "hivit-tiny-p16_16xb64_in1k",  # no checkpoint
-        "inception-v3_3rdparty_8xb32_in1k",  # its head has no num_classes
         "resnet101-csra_1xb16_voc07-448px",  # several labels for an image
         "replknet-31B_3rdparty_in1k",  # MMPretrain cannot read its own config
     ],

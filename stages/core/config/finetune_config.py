@@ -6,12 +6,22 @@ A later one overrides an earlier one. What the MMPretrain tutorial edits by hand
 import copy
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from stages.core.config.classifier import classifier, set_preprocessor
-from stages.core.config.pipelines import set_pipelines
-from stages.core.config.schedule import from_scratch, set_balance, set_schedule, set_strategy
+from stages.core.config.pipelines import set_pipelines, view_of
+from stages.core.config.schedule import (
+    from_scratch,
+    set_balance,
+    set_groups,
+    set_schedule,
+    set_strategy,
+)
 from stages.core.config.settings import set_values
+from stages.core.networks.corrections import CORRECTED
 from stages.core.params import Params
+from stages.core.seals import sealed_text
+from stages.core.zoo.own_view import own_view
 
 PRETRAINED = "data/weights/pretrained.pth"
 HEADER = '''\
@@ -23,8 +33,9 @@ params.yaml. Do not edit: change params.yaml and run `dvc repro`. Works on its o
 
 import sys
 
-# so that custom_imports finds stages/ from wherever this file is opened
-sys.path.insert(0, r'{{ fileDirname }}/..')
+# so that custom_imports finds stages/ from wherever this file is opened; mmengine reads no config that
+# imports os or pathlib, and would put a path with a quote into this text as it is
+sys.path.insert(0, sys._getframe().f_code.co_filename.rsplit('/', 2)[0])
 
 '''
 
@@ -45,14 +56,19 @@ def finetune_config(
 
     # the model and its weights
     from_weights = source["source"] != "none"
-    model = classifier(pretrained, source["model"], params, len(classes), topk)
+    name = source["model"]
+    import_modules_from_strings(pretrained.get("custom_imports", {}).get("imports", []))
+    view = view_of(params.image, own_view(pretrained), name)
+    model, network = classifier(pretrained, name, params, view.size, len(classes), topk)
     set_values(cfg, {"model": model, "load_from": PRETRAINED if from_weights else None})
     set_preprocessor(cfg, pretrained, len(classes))
     imports = {*cfg.custom_imports.imports, *pretrained.get("custom_imports", {}).get("imports", [])}
+    if model.backbone.type in CORRECTED.values():
+        imports.add("stages.core.networks.corrections")
     set_values(cfg, {"custom_imports.imports": sorted(imports)})
 
     # the dataset
-    set_pipelines(cfg, params.image, params.augment)
+    set_pipelines(cfg, params.image, view, params.augment)
     metainfo = {"metainfo.classes": list(classes)}
     set_values(cfg.train_dataloader.dataset.dataset, metainfo)
     set_values(cfg.val_dataloader.dataset, metainfo)
@@ -84,10 +100,16 @@ def finetune_config(
 
     # how it is trained
     set_schedule(cfg, params.train)
+    set_groups(cfg, params.train, network, view.size)
     set_balance(cfg, params.train)
-    set_strategy(cfg, params.train if from_weights else from_scratch(params.train))
+    set_strategy(cfg, params.train if from_weights else from_scratch(params.train), network)
     return cfg
 
 
-def rendered_text(cfg: Config) -> str:
-    return HEADER + cfg.pretty_text
+def rendered_text(cfg: Config, name: str = "rendered.py") -> str:
+    """name: of the file, for its seal.
+
+    mmengine replaces `{{ ... }}` in a config's text, as in the name of a class, by environment variables
+    and paths. Only texts can hold two such braces, and there `\\x7b` is a brace, too.
+    """
+    return sealed_text(HEADER + cfg.pretty_text.replace("{{", "{\\x7b"), name)

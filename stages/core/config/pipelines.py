@@ -6,27 +6,47 @@ from mmengine.config import Config
 
 from stages.core.config.settings import set_values
 from stages.core.params import AugmentParams, ImageParams
+from stages.core.zoo.own_view import OwnView
 
 
-def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> None:
+def view_of(image: ImageParams, own: OwnView, name: str) -> OwnView:
+    """How images become inputs: by the parameters, and by the network's own config where they say so."""
+    size = image.size or own.size
+    view = OwnView(
+        size,
+        image.resize or round(size * own.resize / own.size),
+        own.fit if image.fit == "own" else image.fit,
+        own.interpolation if image.interpolation == "own" else image.interpolation,
+    )
+    if view.resize < view.size:
+        raise ValueError(
+            f"params.yaml: image.resize is {view.resize}, less than the {view.size} pixels that "
+            f"{name} was trained with (image.size: 0). Set image.resize to 0, or to {view.size} or more."
+        )
+    if 0 < image.reduce < view.resize:
+        raise ValueError(
+            f"params.yaml: image.reduce is {image.reduce}, less than the {view.resize} pixels to which "
+            f"{name} resizes images. Set image.reduce to 0, or to {view.resize} or more."
+        )
+    return view
+
+
+def set_pipelines(cfg: Config, image: ImageParams, view: OwnView, augment: AugmentParams) -> None:
     jitter = augment.color_jitter
     train_values = {
         "LoadImage.reduce": image.reduce,
-        "RandomResizedCrop.scale": image.size,
+        "RandomResizedCrop.scale": view.size,
+        "RandomResizedCrop.interpolation": view.interpolation,
         "RandomResizedCrop.crop_ratio_range": tuple(augment.crop_scale),
         "ContiguousFlip.prob": augment.flip,
         "ColorMatrixJitter.brightness": jitter,
         "ColorMatrixJitter.contrast": jitter,
         "ColorMatrixJitter.saturation": jitter,
     }
-    test_values = {
-        "LoadImage.reduce": image.reduce,
-        "ResizeEdge.scale": image.resize,
-        "CenterCrop.crop_size": image.size,
-    }
     cfg.train_pipeline[-1:-1] = extra_transforms(augment)  # before PackInputs
     set_transforms(cfg.train_pipeline, train_values)
-    set_transforms(cfg.test_pipeline, test_values)
+    cfg.test_pipeline[1:1] = fitting(view)  # after LoadImage
+    set_transforms(cfg.test_pipeline, {"LoadImage.reduce": image.reduce})
     set_values(
         cfg,
         {
@@ -35,6 +55,23 @@ def set_pipelines(cfg: Config, image: ImageParams, augment: AugmentParams) -> No
             "test_dataloader.dataset.pipeline": copy.deepcopy(cfg.test_pipeline),
         },
     )
+
+
+def fitting(view: OwnView) -> list[dict]:
+    """From an image of any size to the square that val and test see.
+
+    Pillow resizes with antialiasing and in integers, so every CPU computes the same pixels. OpenCV's
+    filters of the same names do not smooth: networks that were tested with them see softer images.
+    """
+    pillow = dict(backend="pillow", interpolation=view.interpolation)
+    crop = dict(type="CenterCrop", crop_size=view.size)
+    if view.fit == "squash":
+        return [dict(type="Resize", scale=(view.resize, view.resize), **pillow), crop]
+    if view.fit == "crop_first":
+        padding = view.resize - view.size
+        step = dict(type="EfficientNetCenterCrop", crop_size=view.size, crop_padding=padding)
+        return [step | pillow]
+    return [dict(type="ResizeEdge", scale=view.resize, edge="short", **pillow), crop]
 
 
 def extra_transforms(augment: AugmentParams) -> list[dict]:

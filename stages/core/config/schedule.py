@@ -1,8 +1,11 @@
 """The optimizer, the learning rates, and what is trained in which order."""
 
 from mmengine.config import Config
+from torch import nn
 
+from stages.core.config.layers import layer_rates
 from stages.core.config.settings import set_values
+from stages.core.networks.heads import last_linear
 from stages.core.params import TrainParams
 
 
@@ -63,10 +66,16 @@ def set_schedule(cfg: Config, train: TrainParams) -> None:
         },
     )
 
-    # not a key of the base, because any key in paramwise_cfg slows training down
+
+def set_groups(cfg: Config, train: TrainParams, network: nn.Module, size: int) -> None:
+    """Learning rates and weight decay that differ between parameters; network: the model's skeleton."""
+    rates = layer_rates(network, size, train.layer_decay) if train.layer_decay < 1 else {}
     if train.head_lr_mult != 1:
-        custom_keys = {"head.": dict(lr_mult=train.head_lr_mult)}
-        cfg.optim_wrapper.paramwise_cfg.custom_keys = custom_keys
+        rates["head."] = train.head_lr_mult
+    # not keys of the base, because any key in paramwise_cfg makes mmengine build groups
+    if rates or train.weight_decay_on == "weights":
+        cfg.optim_wrapper.constructor = "GroupedParameters"
+        cfg.optim_wrapper.paramwise_cfg = dict(rates=rates, decay=train.weight_decay_on)
 
 
 def set_balance(cfg: Config, train: TrainParams) -> None:
@@ -93,9 +102,10 @@ def from_scratch(train: TrainParams) -> TrainParams:
     return train.replace(strategy="finetune", batch_norm="batch")
 
 
-def set_strategy(cfg: Config, train: TrainParams) -> None:
-    """Set what is trained in which order, EMA, early stopping and layer-wise rates."""
+def set_strategy(cfg: Config, train: TrainParams, network: nn.Module) -> None:
+    """Set what is trained in which order, EMA and early stopping; network: the model's skeleton."""
     if train.strategy != "finetune":
+        last_linear(network.head, cfg.model.head.num_classes)  # raises if it cannot be fitted
         cfg.custom_hooks.append(
             dict(
                 type="FittedHead",
@@ -118,8 +128,3 @@ def set_strategy(cfg: Config, train: TrainParams) -> None:
                 min_delta=5e-5,  # the history has four digits
             )
         )
-    if train.layer_decay < 1:
-        # Clark et al. 2020, https://arxiv.org/abs/2003.10555
-        wrapper = cfg.optim_wrapper
-        wrapper.constructor = "LearningRateDecayOptimWrapperConstructor"
-        wrapper.paramwise_cfg.layer_decay_rate = train.layer_decay

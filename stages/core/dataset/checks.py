@@ -2,8 +2,8 @@
 
 import hashlib
 import sqlite3
-import stat
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,12 +15,10 @@ import imagehash
 import numpy as np
 import PIL
 
-from stages.core.images.decoding import RULE, decode
+from stages.core.images.decoding import RULE, decode, read_file
 
 BATCH = 1000
 """Results are saved after this many images, so that an interrupted check resumes from there."""
-MAX_BYTES = 2 * 10**9
-"""A larger file is not read into memory: it is no image, but a film or the like."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,14 @@ def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[Che
     opened. A file whose content is known is hashed and not decoded.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    database = cache / f"checked-{RULE}-pillow-{PIL.__version__}.sqlite"
+    database = cache / f"checks-{RULE}-pillow-{PIL.__version__}.sqlite"
     try:
+        remove_damaged(database)
         with closing(sqlite3.connect(database, timeout=60)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, problem TEXT, "
-                "width INTEGER, height INTEGER, pixels TEXT, look TEXT)"
+                "width INTEGER, height INTEGER, pixels TEXT, look TEXT, crc INTEGER)"
             )
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, identity TEXT, sha256 TEXT)"
@@ -67,8 +66,23 @@ def check_images(paths: list[Path], processes: int, cache: Path) -> Iterator[Che
                 yield from check_some(paths[start : start + BATCH * 10], processes, connection, database)
     except sqlite3.Error as error:
         raise RuntimeError(
-            f"{database}: {error}. It is only a cache of checks: delete it, or make room for it."
+            f"{database}: {error}. It is only a cache of checks: delete it, or make its folder writable."
         ) from error
+
+
+def remove_damaged(database: Path) -> None:
+    """Delete the database unless SQLite finds it sound. Raises sqlite3.Error if it cannot be opened."""
+    try:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:  # a full disk, missing rights: nothing is damaged
+        raise
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        print(f"{database} is damaged ({' '.join(found.split())}): checking every image again")
+        for suffix in ("", "-wal", "-shm"):
+            database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
 def check_some(
@@ -128,13 +142,9 @@ def check_in_worker(path: Path) -> CheckedImage:
 def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
     # read
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return CheckedImage("", "is a device or a pipe", 0, 0, "", "")
-        if status.st_size > MAX_BYTES:
-            problem = f"has {status.st_size / 1e9:.1f} GB; at most {MAX_BYTES / 1e9:.0f} GB are read"
-            return CheckedImage("", problem, 0, 0, "", "")
-        content = path.read_bytes()
+        content = read_file(path)
+    except ValueError as error:
+        return CheckedImage("", str(error), 0, 0, "", "")
     except OSError as error:
         return CheckedImage("", f"cannot be read: {error.strerror}", 0, 0, "", "")
 
@@ -142,8 +152,8 @@ def check_content(path: Path, known: sqlite3.Connection | None) -> CheckedImage:
     sha256 = hashlib.sha256(content).hexdigest()
     if known is not None:
         row = known.execute("SELECT * FROM contents WHERE sha256 = ?", [sha256]).fetchone()
-        if row:
-            return CheckedImage(*row)
+        if check := from_row(row):
+            return check
 
     # decode
     try:
@@ -169,7 +179,19 @@ def recall(connection: sqlite3.Connection, name: bytes, stamp: str) -> CheckedIm
         "SELECT contents.* FROM files JOIN contents USING (sha256) WHERE path = ? AND identity = ?",
         [name, stamp],
     ).fetchone()
-    return CheckedImage(*row) if row and stamp else None
+    return from_row(row) if stamp else None
+
+
+def to_row(check: CheckedImage) -> tuple:
+    """With a checksum, as SQLite has none of its own."""
+    values = astuple(check)
+    return *values, zlib.crc32(repr(values).encode())
+
+
+def from_row(row: tuple | None) -> CheckedImage | None:
+    """None for a row that is not there or damaged."""
+    check = CheckedImage(*row[:-1]) if row else None
+    return check if check and to_row(check) == row else None
 
 
 def remember(
@@ -188,7 +210,7 @@ def remember(
     ]
     with connection:
         connection.executemany(
-            "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)",
-            [astuple(check) for _, _, check in fresh],
+            "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [to_row(check) for _, _, check in fresh],
         )
         connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", files)

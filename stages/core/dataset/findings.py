@@ -4,8 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.dataset.sources import SPLITS, DatasetImage
-from stages.core.files import SHOWN, write_csv
+from stages.core.dataset.duplicates import CHAIN, chains
+from stages.core.dataset.folders import Skipped
+from stages.core.dataset.sources import SPLITS, DatasetImage, with_path
+from stages.core.files import SHOWN, first_ten, write_csv
 
 SMALL_CLASS = 20
 """A class with fewer images is called small: with the default fractions about 4 of them are scored."""
@@ -16,8 +18,20 @@ EXPLAINED = {
     "leak": "images, or others of their group, are also in a later split",
     "duplicate": "images appear twice in one class and split",
     "near-duplicate": "images are near-duplicates of another one",
+    "shared scene": "images of val or test show a scene that train shows",
     "no image": "other files lie in no class folder",
+    "not listed": "files are not in dataset.list, and not used",
+    "hidden": "files or folders are hidden, and not used",
+    "ignored": "files or folders are ignored by DVC, and not used",
+    "leftover": "leftovers of systems and programs are not used",
 }
+SKIPPED = {
+    "not listed": "dataset.list does not name it",
+    "hidden": "its name starts with a dot: if it is data, rename it",
+    "ignored": ".dvcignore names it, so DVC does not hash it: if it is data, rename it",
+    "leftover": "a system or program has left it here",
+}
+"""Why a file or folder was not read."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +49,14 @@ class Finding:
 # --- finding ------------------------------------------------------------------------------------------
 
 
-def find_problems(images: list[DatasetImage], near: list[tuple[int, int, int]]) -> list[Finding]:
-    """All findings, sorted by kind and path. near: what `near_pairs` returns for these images.
+def find_problems(
+    images: list[DatasetImage],
+    near: list[tuple[int, int, int]],
+    scenes: list[tuple[int, int]] = [],  # noqa: B006 (never changed)
+) -> list[Finding]:
+    """All findings, sorted by kind and path.
+
+    near: what `near_pairs` returns for these images. scenes: what `scene_pairs` returns for them.
 
     If one image is in two classes, no copy is trusted. If an image, or a group, is in two splits, the
     copy in the earlier split is the finding.
@@ -63,9 +83,9 @@ def find_problems(images: list[DatasetImage], near: list[tuple[int, int, int]]) 
     for group, members in groups.items():
         findings += leaks(members, f"an image of its group {group!r}")
     findings += near_duplicate_findings(images, near)
+    findings += shared_scene_findings(images, scenes)
 
-    kinds = list(EXPLAINED)
-    return sorted(findings, key=lambda f: (kinds.index(f.kind), f.image.path))
+    return sorted(findings, key=by_kind)
 
 
 def stray(image: DatasetImage) -> Finding:
@@ -114,12 +134,15 @@ def near_duplicate_findings(
         one, other = images[first], images[later]
         crossed = (one.class_name != other.class_name) + (one.split != other.split)
         best[later] = min(best.get(later, (0, 65, 0)), (-crossed, bits, first))
+    joined = {index: len(chain) for chain in chains(len(images), near) for index in chain}
     return [
-        near_duplicate(images[first], images[later], bits) for later, (_, bits, first) in best.items()
+        near_duplicate(images[first], images[later], bits, joined.get(later, 0))
+        for later, (_, bits, first) in best.items()
     ]
 
 
-def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int) -> Finding:
+def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int, joined: int) -> Finding:
+    """joined: how many images a chain of near-duplicates joins with this one; 0 if they are few."""
     across = []
     reason = f"{bits} of 64 bits differ from {one.path}"
     if other.class_name != one.class_name:
@@ -128,7 +151,53 @@ def near_duplicate(one: DatasetImage, other: DatasetImage, bits: int) -> Finding
     if other.split != one.split:
         across.append("split")
         reason += f", in {one.split}"
+    if joined:
+        reason += f"; so {joined} images are joined"
     return Finding(other, "near-duplicate", reason, False, ", ".join(across))
+
+
+def shared_scene_findings(images: list[DatasetImage], scenes: list[tuple[int, int]]) -> list[Finding]:
+    """The images of an official val or test split whose scene is in train."""
+    members: dict[int, list[DatasetImage]] = defaultdict(list)
+    for first, later in scenes:
+        members[first] = members[first] or [images[first]]
+        members[first].append(images[later])
+    findings = []
+    for scene in members.values():
+        trained = [image for image in scene if (image.split or "train") == "train"]
+        for image in scene if trained else ():
+            if image.split in ("val", "test"):
+                reason = f"{image.split} shows the scene of {trained[0].path}, in train"
+                findings.append(Finding(image, "shared scene", reason, False, "split"))
+    return findings
+
+
+def skipped_findings(skipped: list[Skipped], base: Path) -> list[Finding]:
+    """Findings of what was not read at all. base: the folder that paths are reported from."""
+    files = [with_path(DatasetImage(one.file, "", None), base) for one in skipped]
+    findings = [
+        Finding(file, one.kind, SKIPPED[one.kind], False)
+        for file, one in zip(files, skipped, strict=True)
+    ]
+    return sorted(findings, key=by_kind)
+
+
+def by_kind(finding: Finding) -> tuple[int, str]:
+    return list(EXPLAINED).index(finding.kind), finding.image.path
+
+
+def chain_note(images: list[DatasetImage], near: list[tuple[int, int, int]]) -> str:
+    """A sentence on many images that are joined, though few may be alike; empty if there are none."""
+    found = chains(len(images), near)
+    if not found:
+        return ""
+    classes = sorted({images[index].class_name for index in found[0]})
+    return (
+        f"near-duplicates of near-duplicates join {len(found)} sets of {CHAIN} images or more, and each "
+        f"stays in one split; the largest has {len(found[0])}, of {first_ten(classes)}, such as "
+        f"{images[found[0][0]].path}. Frames of a film belong together. If they are only drawn alike, "
+        "set dataset.near_duplicates to 1 or 0"
+    )
 
 
 # --- reporting ----------------------------------------------------------------------------------------
@@ -143,20 +212,21 @@ def refuse(num_images: int, findings: list[Finding]) -> None:
     excluded = excluded_files(findings)
     if excluded:
         raise ValueError(
-            f"{len(excluded)} of {num_images} images cannot be used.\n{summary(findings)}\n"
+            f"{len(excluded)} of {num_images} images cannot be used.\n"
+            f"{summary([finding for finding in findings if finding.excluded])}\n"
             "Repair or remove them, or set dataset.on_error to exclude. "
             "data/dataset/findings.csv lists them all."
         )
 
 
-def summary(findings: list[Finding], excluded: bool = True) -> str:
-    """The first ten of each kind, and how many there are; excluded: only what cannot be used."""
+def summary(findings: list[Finding]) -> str:
+    """The first ten of each kind, and how many there are."""
     lines = []
     for kind, explained in EXPLAINED.items():
-        some = [f for f in findings if f.kind == kind and (f.excluded or not excluded)]
+        some = [f for f in findings if f.kind == kind]
         if some:
             lines.append(f"{len(some)} {explained}:")
-            lines += [f"  {f.image.path}: {f.reason}" for f in some[:SHOWN]]
+            lines += [shown(f"  {f.image.path}: {f.reason}") for f in some[:SHOWN]]
         if len(some) > SHOWN:
             lines.append(f"  ... and {len(some) - SHOWN} more")
     return "\n".join(lines)

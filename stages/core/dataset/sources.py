@@ -1,13 +1,13 @@
 """What a dataset holds: each image with its class and, if the source names one, its split."""
 
-import csv
-import io
 import os
 import re
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stages.core.dataset.folders import Folder, Skipped, walk
+from stages.core.dataset.label_list import brief, read_rows
 from stages.core.files import first_ten
 from stages.core.images.archives import is_archive, unpack
 from stages.core.layout import Layout
@@ -19,7 +19,12 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-JUNK = {"__macosx", "thumbs.db", "desktop.ini", "__pycache__", "$recycle.bin"}
+SPLIT_WORD = re.compile(
+    r"(?<![a-z])(training|train|validation|valid|val|testing|test)"
+    r"(?:[ _-]*(?:set|data|images))?(?![a-z])"
+)
+"""What names a split in `train_set`, `seg_train` or `val2017`."""
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,40 +55,59 @@ class DatasetImage:
     """Perceptual hash, 16 hex digits; a few of its 64 bits differ between near-duplicates."""
     key: str = ""
     """Images with the same key stay in one split, see `grouping_keys`."""
+    content_key: str = ""
+    """The key without scenes."""
 
 
-def find_images(root: Path, dataset: DatasetParams, base: Path) -> list[DatasetImage]:
-    """The images of a folder or archive, sorted by split, class and name.
+def find_images(
+    root: Path, dataset: DatasetParams, base: Path
+) -> tuple[list[DatasetImage], list[Skipped]]:
+    """The images of a folder or archive, sorted by split, class and name; and what in it is not read.
 
     There are three shapes: one folder per class; train/, val/ and test/ with one folder per class in
-    each; or a list file that names the images and their classes. Hidden files and files that operating
-    systems leave behind are ignored. Other files beside the class folders are returned without a class.
-    base: the folder that paths are listed from. Raises FileNotFoundError or ValueError.
+    each; or a list file that names the images and their classes. Other files beside the class folders
+    are returned without a class. base: the folder that paths are listed from. Raises FileNotFoundError
+    or ValueError.
     """
-    # the folder
+    # the folder, in one walk
     source = root / dataset.path
-    if Layout(root).classes.resolve().is_relative_to(source.resolve()):
+    written = Path(os.path.realpath(Layout(root).classes))
+    if written.is_relative_to(os.path.realpath(source)):
         raise ValueError(
             f"dataset.path: {dataset.path} holds what the stages write; expected a folder of its own, "
             "such as data/photos."
         )
-    folder = unpack(root, source) if is_archive(source) else source
-    if not folder.is_dir():
-        found = "is a file" if folder.is_file() else "does not exist"
+    archive = is_archive(source)
+    path = unpack(root, source) if archive else source
+    if not path.is_dir():
+        found = "is no folder" if path.exists() else "does not exist"
+        if path.is_symlink():
+            found = f"is a link to {os.readlink(path)}, which is no folder"
         raise FileNotFoundError(
             f"dataset.path: {dataset.path} {found}; expected a folder, or a zip or tar archive. "
             f"If DVC tracks it, run `dvc pull {dataset.path}.dvc`."
         )
+    folder, skipped = walk(path, dvc=not archive, hidden=bool(dataset.list))
+    if skipped and not (folder.folders or folder.files):
+        raise ValueError(
+            f"dataset.path: all that {dataset.path} holds is hidden, ignored by DVC or left by a system "
+            f"({first_ten(one.file.name for one in skipped)}); expected a folder for each class."
+        )
+
+    # the images in it
     beside: list[Path] = []
     if dataset.class_level == 1:
         folder, beside = without_wrapper(folder, dataset.list)
-
-    # the images in it
-    found = in_list(folder, dataset) if dataset.list else in_folders(folder, beside, dataset)
+    if dataset.list:
+        found, unlisted = in_list(folder, dataset)
+        skipped += [Skipped(file, "not listed") for file in sorted(beside + unlisted)]
+    else:
+        found = in_folders(folder, beside, dataset)
+    check_classes(found, dataset, folder, skipped)
     check_learnable(found, found, dataset.path)
     order = {split: number for number, split in enumerate((None, *SPLITS))}
     found.sort(key=lambda i: (order[i.split], i.class_name, i.file.as_posix()))
-    return [with_path(image, base) for image in found]
+    return [with_path(image, base) for image in found], skipped
 
 
 def with_path(image: DatasetImage, base: Path) -> DatasetImage:
@@ -94,14 +118,36 @@ def with_path(image: DatasetImage, base: Path) -> DatasetImage:
     return replace(image, path=path, problem="" if path == name else "its name is not UTF-8: rename it")
 
 
-def check_learnable(found: list[DatasetImage], kept: list[DatasetImage], shown: str) -> None:
-    """Raise ValueError unless there are classes, and each has an image to train on among those kept."""
-    names = {image.class_name for image in found} - {""}
-    if len(names) < 2:
-        raise ValueError(
-            f"{shown} has {len(names)} class ({', '.join(names)}); expected 2 or more, each a folder of "
-            "images."
+def check_classes(
+    found: list[DatasetImage], dataset: DatasetParams, folder: Folder, skipped: list[Skipped]
+) -> None:
+    """Raise ValueError unless there are two classes or more."""
+    names = sorted({image.class_name for image in found} - {""})
+    if len(names) >= 2:
+        return
+    # what the folder looks like
+    hint = ""
+    lists = [file.name for file in folder.files if file.suffix.lower() in LIST_SUFFIXES]
+    if not names:
+        depths = (len(file.relative_to(folder.path).parts) - 1 for file in folder.all_files())
+        hint = (
+            f" dataset.class_level is {dataset.class_level}, but no file lies deeper than "
+            f"{max(depths, default=0)} folders: set it to that, or less."
         )
+    elif lists and not dataset.list:
+        hint = f" If {first_ten(lists)} names the classes, set dataset.list."
+    unread = [one.file.name for one in skipped if one.kind in ("hidden", "ignored")]
+    hint += f" Hidden or ignored, and so not read: {first_ten(unread)}." if unread else ""
+    what = "labels in the list" if dataset.list else "each a folder of images"
+    raise ValueError(
+        f"{dataset.path} has {len(names)} class{f' ({names[0]})' if names else 'es'}; expected 2 or "
+        f"more, {what}.{hint}"
+    )
+
+
+def check_learnable(found: list[DatasetImage], kept: list[DatasetImage], shown: str) -> None:
+    """Raise ValueError unless each class has an image to train on among those kept."""
+    names = {image.class_name for image in found} - {""}
     learnable = {image.class_name for image in kept if image.split in ("train", None)} - {""}
     lacking = sorted(names - learnable)
     if lacking:
@@ -115,29 +161,30 @@ def check_learnable(found: list[DatasetImage], kept: list[DatasetImage], shown: 
 # --- folders ------------------------------------------------------------------------------------------
 
 
-def in_folders(folder: Path, beside: list[Path], dataset: DatasetParams) -> list[DatasetImage]:
+def in_folders(folder: Folder, beside: list[Path], dataset: DatasetParams) -> list[DatasetImage]:
     """The images of class folders, with or without split folders above them.
 
     beside: files that lie above the folder.
     """
     # split folders, or class folders at once
-    folders = subfolders(folder)
-    named = [SPLIT_NAMES.get(sub.name.lower()) for sub in folders]
-    official = any(n == "train" and subfolders(f) for n, f in zip(named, folders, strict=True))
-    if official or (folders and None not in named):
-        beside = beside + files_in(folder)
-        found = [
-            image
-            for split, sub in official_folders(folders, dataset.path)
-            for image in in_classes(sub, split, f"{dataset.path}/{sub.name}", dataset.class_level)
-        ]
+    splits = split_folders(folder, dataset.path)
+    if splits:
+        beside = beside + folder.files
+        found = []
+        wrapped = dataset.class_level == 1 and all(len(sub.folders) == 1 for _, sub in splits)
+        for split, sub in splits:
+            shown = f"{dataset.path}/{sub.name}"
+            if wrapped:  # like seg_train/seg_train/ and seg_test/seg_test/
+                sub, above = without_wrapper(sub)
+                beside += above
+            found += in_classes(sub, split, shown, dataset.class_level)
     else:
         found = in_classes(folder, None, dataset.path, dataset.class_level)
 
     # groups
     if dataset.group_by:
         found = [
-            replace(image, group=group_in(image.file.relative_to(folder).as_posix(), dataset))
+            replace(image, group=group_in(image.file.relative_to(folder.path).as_posix(), dataset))
             if image.class_name
             else image
             for image in found
@@ -145,30 +192,60 @@ def in_folders(folder: Path, beside: list[Path], dataset: DatasetParams) -> list
     return found + [DatasetImage(file, "", None) for file in beside]
 
 
-def official_folders(folders: list[Path], shown: str) -> list[tuple[str, Path]]:
-    strangers = [sub.name for sub in folders if sub.name.lower() not in SPLIT_NAMES]
+def split_folders(folder: Folder, shown: str) -> list[tuple[str, Folder]]:
+    """(split, folder) of train/, val/ and test/, whatever they are called; nothing for class folders.
+
+    Raises ValueError for folders that look like both.
+    """
+    named = [(split_in(sub.name), sub) for sub in folder.folders]
+    splits = {split for split, _ in named}
+    exactly = [SPLIT_NAMES.get(sub.name.lower()) for sub in folder.folders]
+    holding_classes = {split for split, sub in named if split and sub.folders}
+    train_holds_classes = any(
+        split == "train" and sub.folders for split, sub in zip(exactly, folder.folders, strict=True)
+    )
+    only_exact_names = bool(exactly) and None not in exactly
+    only_splits = None not in splits and len(splits) > 1
+    several_hold_classes = {"train"} < holding_classes
+    if not (train_holds_classes or only_exact_names or only_splits or several_hold_classes):
+        return []
+    strangers = [sub.name for split, sub in named if not split]
     if strangers:
+        one = next(sub.name for split, sub in named if split)
         raise ValueError(
-            f"{shown}: beside train/ is {strangers[0]!r}; expected only train/, val/ and test/."
+            f"{shown}: beside {one}/ is {first_ten(strangers)}; expected only train/, val/ and test/. "
+            f"If {one}/ is a split, move the others away. If it is a class, move the images out of its "
+            "subfolders."
         )
-    named = [(SPLIT_NAMES[sub.name.lower()], sub) for sub in folders]
-    if len({split for split, _ in named}) < len(named):
-        names = ", ".join(sub.name for sub in folders)
-        raise ValueError(f"{shown}: {names} name one split twice; expected train/, val/ and test/.")
+    if len(splits) < len(named):
+        names = ", ".join(sub.name for _, sub in named)
+        raise ValueError(
+            f"{shown}: {names} name one split twice; expected train/, val/ and test/. Move one away."
+        )
     return named
 
 
-def in_classes(folder: Path, split: str | None, shown: str, level: int) -> list[DatasetImage]:
+def split_in(name: str) -> str | None:
+    """The split that a folder's name means, such as `train_set`, `seg_train` or `val2017`."""
+    words = {SPLIT_NAMES[word] for word in SPLIT_WORD.findall(name.lower())}
+    return words.pop() if len(words) == 1 else None
+
+
+def in_classes(folder: Folder, split: str | None, shown: str, level: int) -> list[DatasetImage]:
     """The images below a folder. level: which folder below it names the class; -1 is the innermost."""
-    if not subfolders(folder):
-        loose = files_in(folder)
+    if not folder.folders:
+        loose = folder.files
         found = f"{len(loose)} files, such as {loose[0].name}" if loose else "nothing"
-        raise ValueError(f"{shown}: found {found}; expected a folder for each class, with images in it.")
+        lists = [file.name for file in loose if file.suffix.lower() in LIST_SUFFIXES]
+        hint = f" If {first_ten(lists)} names the classes, set dataset.list." if lists else ""
+        raise ValueError(
+            f"{shown}: found {found}; expected a folder for each class, with images in it.{hint}"
+        )
 
     # each file's class is the name of a folder above it
     found, folders = [], {}
-    for file in files_below(folder):
-        parents = file.relative_to(folder).parts[:-1]
+    for file in folder.all_files():
+        parents = file.relative_to(folder.path).parts[:-1]
         deep_enough = len(parents) >= (1 if level == -1 else level)
         if not deep_enough:
             found.append(DatasetImage(file, "", split))
@@ -187,11 +264,11 @@ def in_classes(folder: Path, split: str | None, shown: str, level: int) -> list[
     return found
 
 
-def refuse_empty(folder: Path, filled: set[str], shown: str, level: int) -> None:
+def refuse_empty(folder: Folder, filled: set[str], shown: str, level: int) -> None:
     at_level = [folder]
     for _ in range(level):
-        at_level = [sub for parent in at_level for sub in subfolders(parent)]
-    names = [sub.relative_to(folder).as_posix() for sub in at_level]
+        at_level = [sub for parent in at_level for sub in parent.folders]
+    names = [sub.path.relative_to(folder.path).as_posix() for sub in at_level]
     empty = [name for name in names if name not in filled]
     if empty:
         raise ValueError(
@@ -200,67 +277,43 @@ def refuse_empty(folder: Path, filled: set[str], shown: str, level: int) -> None
         )
 
 
-def without_wrapper(folder: Path, list_name: str) -> tuple[Path, list[Path]]:
+def without_wrapper(folder: Folder, list_name: str = "") -> tuple[Folder, list[Path]]:
     """The folder that holds the dataset, and the files that were passed on the way to it.
 
-    Archives often wrap their content in a folder. A folder is passed while it has one subfolder, and
-    that one holds folders or the list.
+    Archives often wrap their content in a folder. A folder is passed while it has one subfolder, hidden
+    ones aside, and that one holds folders or the list.
     """
-    beside, passed = [], {os.path.realpath(folder)}
-    while True:
-        subs = subfolders(folder)
-        only = subs[0] if len(subs) == 1 else None
-        if only is None or os.path.realpath(only) in passed:
-            return folder, beside
-        holds_list = list_name and (only / list_name).is_file()
-        if list_name and (folder / list_name).is_file() or not (holds_list or subfolders(only)):
-            return folder, beside
-        beside += files_in(folder)
-        folder = only
-        passed.add(os.path.realpath(folder))
+    beside = []
+    while not holds_list(folder, list_name):
+        subs = [sub for sub in folder.folders if not sub.name.startswith(".")]
+        if len(subs) != 1 or not (subs[0].folders or holds_list(subs[0], list_name)):
+            break
+        hidden = [sub for sub in folder.folders if sub is not subs[0]]
+        beside += folder.files + [file for sub in hidden for file in sub.all_files()]
+        folder = subs[0]
+    return folder, beside
 
 
-def is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in JUNK
-
-
-def subfolders(folder: Path) -> list[Path]:
-    return sorted(Path(e) for e in os.scandir(folder) if e.is_dir() and not is_junk(e.name))
-
-
-def files_in(folder: Path) -> list[Path]:
-    return sorted(Path(e) for e in os.scandir(folder) if not e.is_dir() and not is_junk(e.name))
-
-
-def files_below(folder: Path) -> list[Path]:
-    """All files below a folder. Links to folders are followed, but not in circles."""
-    found, pending = [], [(folder, {os.path.realpath(folder)})]
-    while pending:
-        current, above = pending.pop()
-        found += files_in(current)
-        for sub in subfolders(current):
-            real = os.path.realpath(sub)
-            if real not in above:
-                pending.append((sub, above | {real}))
-    return sorted(found)
+def holds_list(folder: Folder, list_name: str) -> bool:
+    return bool(list_name) and (folder.path / list_name).is_file()
 
 
 # --- a list file --------------------------------------------------------------------------------------
 
 
-def in_list(folder: Path, dataset: DatasetParams) -> list[DatasetImage]:
-    """The images of a list file: rows under a header, or lines `path label`."""
-    path = folder / dataset.list
-    if not path.is_file():
+def in_list(folder: Folder, dataset: DatasetParams) -> tuple[list[DatasetImage], list[Path]]:
+    """The images of a list file, and the files that it does not name."""
+    # the rows
+    files = {file.relative_to(folder.path).as_posix(): file for file in folder.all_files()}
+    composed = {unicodedata.normalize("NFC", name): file for name, file in files.items()}
+    listing = files.get(os.path.normpath(dataset.list))
+    if listing is None:
         raise FileNotFoundError(
             f"dataset.list: {dataset.list} is not in {dataset.path}; expected a CSV or text file with "
-            "the columns path, label and perhaps split."
+            "the columns path, label and perhaps split, in the folder that DVC tracks."
         )
-    # the rows
     shown = f"{dataset.path}/{dataset.list}"
-    rows = read_rows(path, shown)
-    if not rows:
-        raise ValueError(f"{shown} lists no image.")
+    rows = read_rows(listing, shown)
 
     # the image of each row
     found, missing, seen = [], [], {}
@@ -268,85 +321,38 @@ def in_list(folder: Path, dataset: DatasetParams) -> list[DatasetImage]:
         where = f"{shown} line {number}"
         name, label = row["path"], unicodedata.normalize("NFC", row["label"].strip())
         if not name or not label:
-            raise ValueError(f"{where}: path is {name!r}, label is {label!r}; expected both.")
-        inside = os.path.relpath(folder / name, folder)
+            raise ValueError(f"{where}: path is {brief(name)}, label is {brief(label)}; expected both.")
+        inside = os.path.relpath(folder.path / name, folder.path)
         if inside.split(os.sep)[0] == os.pardir:
-            raise ValueError(f"{where}: {name!r} leads out of {dataset.path}. Refused.")
+            raise ValueError(f"{where}: {brief(name)} leads out of {dataset.path}. Refused.")
         if inside in seen:
-            raise ValueError(f"{where}: {name!r} is also in line {seen[inside]}; expected it once.")
+            raise ValueError(f"{where}: {brief(name)} is also in line {seen[inside]}; expected it once.")
         seen[inside] = number
-        file = folder / inside
         split = row.get("split", "").strip() or None
         if split is not None and split.lower() not in SPLIT_NAMES:
-            raise ValueError(f"{where}: split is {split!r}; expected train, val or test.")
+            raise ValueError(f"{where}: split is {brief(split)}; expected train, val or test.")
         group = group_in(name, dataset, row) if dataset.group_by else ""
         split = SPLIT_NAMES[split.lower()] if split else None
-        found.append(DatasetImage(file, label, split, group))
-        if not file.is_file():
+        file = files.get(inside) or composed.get(unicodedata.normalize("NFC", inside))
+        if file is None:
             missing.append(name)
+        else:
+            found.append(DatasetImage(file, label, split, group))
 
     # the list as a whole
+    if not seen:
+        raise ValueError(f"{shown} lists no image.")
     if missing:
         raise FileNotFoundError(
-            f"{shown}: {len(missing)} listed images are missing: {first_ten(missing)}. "
+            f"{shown}: {len(missing)} listed images are missing: {first_ten(missing, brief)}. "
             "Paths count from dataset.path, with forward slashes."
         )
     without = sum(image.split is None for image in found)
     if 0 < without < len(found):
         raise ValueError(f"{shown}: {without} of {len(found)} rows have no split; expected all or none.")
-    return found
-
-
-def read_rows(path: Path, shown: str) -> list[tuple[int, dict[str, str]]]:
-    """(line number, row) of a table with a header, or of lines `path label` as MMPretrain has them."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{shown} is not UTF-8 ({error}). Save it as UTF-8.") from None
-
-    # the shape: what separates the columns
-    header = text.split("\n", 1)[0]
-    delimiter = next((s for s in "\t,;" if {"path", "label"} <= set(columns_of(header, s))), None)
-    if delimiter is None and path.suffix.lower() in (".csv", ".tsv"):
-        raise ValueError(f"{shown} line 1: found {header!r}; expected the columns path and label.")
-    if delimiter is None:
-        return plain_rows(text, shown)
-
-    # the rows under the header
-    columns = columns_of(header, delimiter)
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), fieldnames=columns, delimiter=delimiter, strict=True
-    )
-    rows = []
-    try:
-        next(reader)  # the header
-        for row in reader:
-            if None in row or None in row.values():
-                raise ValueError(
-                    f"{shown} line {reader.line_num}: another number of columns than the first line's "
-                    f"{len(columns)}. Quote names that hold {delimiter!r}."
-                )
-            rows.append((reader.line_num, row))
-    except csv.Error as error:
-        raise ValueError(f"{shown} line {reader.line_num}: {error}.") from None
-    return rows
-
-
-def columns_of(header: str, delimiter: str) -> list[str]:
-    return [column.strip().strip('"').lower() for column in header.split(delimiter)]
-
-
-def plain_rows(text: str, shown: str) -> list[tuple[int, dict[str, str]]]:
-    """Lines of a path and a label, separated by a tab or, if there is none, by a space."""
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        parts = line.rstrip().rsplit("\t" if "\t" in line.rstrip() else " ", 1)
-        if len(parts) != 2:
-            raise ValueError(f"{shown} line {number}: found {line!r}; expected '<path> <label>'.")
-        rows.append((number, {"path": parts[0], "label": parts[1]}))
-    return rows
+    named = {listing, *(image.file for image in found)}
+    unlisted = [file for file in files.values() if file not in named]
+    return found, unlisted
 
 
 def group_in(name: str, dataset: DatasetParams, row: dict[str, str] | None = None) -> str:

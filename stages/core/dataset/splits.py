@@ -1,8 +1,8 @@
 """Which split an image belongs to. Its content alone decides, so adding images moves none."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
 
 from stages.core.dataset.sources import SPLITS, DatasetImage
 from stages.core.files import first_ten
@@ -23,15 +23,23 @@ def assign_splits(images: list[DatasetImage], dataset: DatasetParams) -> dict[st
     check_sources(dataset, {split for split in SPLITS if official[split]})
 
     # hold the others out of the training images
-    wanted = {"train"}
-    wanted |= {"val"} if dataset.val_from == "train" else set()
-    wanted |= {"test"} if dataset.test_from == "train" else set()
-    classes: dict[str, set[str]] = defaultdict(set)
-    for image in official["train"]:
-        classes[image.class_name].add(image.key)
-    split_of = split_by_content(classes, wanted, splitting(dataset, wanted))
+    wanted = held_out(dataset) | {"train"}
+    few = classes_of_few_scenes(official["train"], dataset)
+    keys = [i.content_key if i.class_name in few else i.key for i in official["train"]]
+    classes: dict[str, Counter[str]] = defaultdict(Counter)
+    for image, key in zip(official["train"], keys, strict=True):
+        classes[image.class_name][key] += 1
+    split_by = splitting(dataset, wanted)
+    if dataset.scenes and not dataset.fold:
+        split_of = {key: split_by(key) for keys in classes.values() for key in keys}
+        shares = {"test": dataset.test_fraction, "val": dataset.val_fraction}
+        even_out(split_of, classes, {split: shares[split] for split in shares if split in wanted})
+        split_by = split_of.__getitem__
+    split_of = split_by_content(classes, wanted, split_by)
 
-    splits = {split: [i for i in official["train"] if split_of[i.key] == split] for split in SPLITS}
+    splits: dict[str, list[DatasetImage]] = {split: [] for split in SPLITS}
+    for image, key in zip(official["train"], keys, strict=True):
+        splits[split_of[key]].append(image)
     if dataset.val_from == "val":
         splits["val"] = official["val"]
     if dataset.test_from != "train":
@@ -61,6 +69,25 @@ def check_sources(dataset: DatasetParams, official: set[str]) -> None:
         )
 
 
+def held_out(dataset: DatasetParams) -> set[str]:
+    """The splits that are taken out of the training images."""
+    sources = {"val": dataset.val_from, "test": dataset.test_from}
+    return {split for split, source in sources.items() if source == "train"}
+
+
+def classes_of_few_scenes(images: list[DatasetImage], dataset: DatasetParams) -> list[str]:
+    """The classes with fewer scenes than splits: they are split by content. Sorted.
+
+    images: those that are split.
+    """
+    if not dataset.scenes:
+        return []
+    scenes: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        scenes[image.class_name].add(image.key)
+    return sorted(name for name, keys in scenes.items() if len(keys) <= len(held_out(dataset)))
+
+
 def splitting(dataset: DatasetParams, wanted: set[str]) -> Callable[[str], str]:
     """The split of a key, by where its hash falls. A fold takes its own slice as test."""
     if dataset.fold:
@@ -88,8 +115,37 @@ def position(key: str) -> float:
     return int(hashlib.sha256(key.encode()).hexdigest()[:13], 16) / 16**13
 
 
+def even_out(
+    split_of: dict[str, str], classes: Mapping[str, Counter[str]], asked: Mapping[str, float]
+) -> None:
+    """Move keys between train and another split where chance, with keys of many images, is too uneven.
+
+    That is where a class has less than half of the images that a split asks for, or more than one and a
+    half times. A key moves as a whole, if it fits, in an order that its hash alone decides. A key of
+    several classes stays. classes: images of each key of each class. asked: share of each split.
+    """
+    homes = Counter(key for keys in classes.values() for key in keys)
+    for name in sorted(classes):
+        sizes = {key: size for key, size in classes[name].items() if homes[key] == 1}
+        for split, share in asked.items():
+            least, most = (factor * share * classes[name].total() for factor in (0.5, 1.5))
+            order = sorted(sizes, key=lambda key: position(f"{split} {key}"))
+            held = sum(size for key, size in classes[name].items() if split_of[key] == split)
+            for key in order:
+                if held > most and split_of[key] == split:
+                    split_of[key] = "train"
+                    held -= sizes[key]
+            for key in order:
+                if held < least and split_of[key] == "train" and held + sizes[key] <= most:
+                    split_of[key] = split
+                    held += sizes[key]
+            rest = [key for key in order if split_of[key] == "train"]
+            if not held and len(rest) > 1:
+                split_of[min(rest, key=lambda key: sizes[key])] = split
+
+
 def split_by_content(
-    classes: dict[str, set[str]], wanted: set[str], split_by: Callable[[str], str]
+    classes: Mapping[str, Collection[str]], wanted: set[str], split_by: Callable[[str], str]
 ) -> dict[str, str]:
     """The split of each key, given the keys of each class.
 

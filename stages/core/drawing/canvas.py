@@ -122,6 +122,7 @@ def draw_body(
     """A shaded body of revolution. skin: (u, v) to colours (H, W, 3)."""
     if shadow:
         draw_shadow(canvas, pose)
+    # the surface's normal, rough where it is asked for
     alpha, u, v, slope = outline(canvas, pose, q)
     depth = np.sqrt(np.maximum(q(v) - u * u, 0))
     cos, sin = pose.turn
@@ -134,6 +135,7 @@ def draw_body(
             normal[axis] = normal[axis] + rough * (noise(canvas.random, *shape, cells, cells) - 0.5)
     length = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]) + 1e-6
     normal = [part / length for part in normal]
+    # light, and what the surface reflects of it
     lx, ly, lz = canvas.light
     lit = np.maximum(normal[0] * lx + normal[1] * ly + normal[2] * lz, 0)
     rim = 0.75 + 0.25 * normal[2]

@@ -126,6 +126,7 @@ def pear(canvas: Canvas, pose: Pose, ripe: float) -> None:
 
 def banana(canvas: Canvas, pose: Pose, ripe: float) -> None:
     random = canvas.random
+    # one bent, tapered finger
     yellow = tuple(mix((0.62, 0.72, 0.22), (0.93, 0.78, 0.18), min(1.6 * ripe, 1)))
     spots = smooth_step(0.70, 0.85, blotches(canvas, 22)) * max(ripe - 0.4, 0) * 1.6
     bend = (1 if random.random() < 0.5 else -1) * between(random, 0.28, 0.45)
@@ -144,6 +145,7 @@ def banana(canvas: Canvas, pose: Pose, ripe: float) -> None:
             tips,
         )
 
+    # one to three of them, side by side
     number = int(random.integers(1, 4))
     for finger in range(number):
         shift = (finger - (number - 1) / 2) * 0.36 * pose.size
@@ -158,6 +160,7 @@ def round_citrus(
     canvas: Canvas, pose: Pose, peel: Colour, flesh: Colour, q: Profile, cut: float
 ) -> None:
     """Whole, or cut across with its segments."""
+    # whole
     if canvas.random.random() >= cut:
         spread = 0.35 * (blotches(canvas, 5) - 0.5)
         light, dark = mix(peel, (1.0, 0.9, 0.5), 0.2), mix(peel, (0.35, 0.3, 0.1), 0.25)
@@ -170,6 +173,7 @@ def round_citrus(
             0.28,
         )
         return
+    # cut: flesh, the walls of ten segments, pith, peel
     draw_shadow(canvas, pose)
     alpha, u, v, distance = disc(canvas, pose, between(canvas.random, 0.65, 1.0))
     pith = mix((0.97, 0.94, 0.82), flesh, 0.15)
@@ -272,6 +276,7 @@ def strawberry(canvas: Canvas, pose: Pose, ripe: float) -> None:
         colour = mix(red, (0.95, 0.85, 0.65), pale * smooth_step(-0.3, -1.0, v))
         return mix_over(colour, (0.92, 0.80, 0.35), 0.8 * pips)
 
+    # the fruit, and five leaves on top
     draw_body(
         canvas, pose, lambda v: 0.62 * (1 - v * v) * np.maximum(1.02 - 0.62 * v, 0.1), skin, 0.5, 0.1
     )
@@ -317,6 +322,7 @@ def grape(canvas: Canvas, pose: Pose, ripe: float) -> None:
         if dark
         else mix((0.55, 0.68, 0.25), (0.80, 0.78, 0.40), ripe)
     )
+    # shadow and stem
     berry = 0.24 * pose.size
     draw_shadow(canvas, pose)
     draw_stem(
@@ -325,6 +331,7 @@ def grape(canvas: Canvas, pose: Pose, ripe: float) -> None:
         (pose.x + 0.1 * pose.size, pose.y - 1.25 * pose.size),
         0.05 * pose.size,
     )
+    # berries in rows, each row one shorter
     for row in range(5):
         for column in range(5 - row):
             if random.random() < 0.12:
@@ -347,6 +354,7 @@ def watermelon(canvas: Canvas, pose: Pose, ripe: float) -> None:
     random = canvas.random
     rind, stripe = tuple(mix((0.45, 0.62, 0.28), (0.62, 0.74, 0.42), ripe)), (0.08, 0.26, 0.10)
     wobble = blotches(canvas, 7)
+    # whole, with stripes
     if random.random() < 0.45:
         draw_body(
             canvas,
@@ -362,6 +370,7 @@ def watermelon(canvas: Canvas, pose: Pose, ripe: float) -> None:
             0.35,
         )
         return
+    # cut: flesh, 14 seeds, rind
     draw_shadow(canvas, pose)
     alpha, u, v, distance = disc(canvas, pose, between(random, 0.75, 1.0))
     if random.random() < 0.7:  # a slice: half a disc

@@ -5,6 +5,7 @@ archive alone. Nothing in an archive can write outside that folder.
 """
 
 import errno
+import io
 import json
 import lzma
 import os
@@ -16,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import zstandard
@@ -26,7 +28,8 @@ from stages.core.layout import Layout
 
 ENCRYPTED, UTF8 = 0x1, 0x800
 """Flags of a zip member."""
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+SUFFIXES += (".tgz", ".tbz2", ".txz", ".tzst")
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -43,6 +46,49 @@ MAX_UNPACKED_BYTES = 500 * 10**9
 """A larger archive is taken for a decompression bomb; ImageNet unpacks to 150 GB."""
 
 MAX_HEADER_BYTES = 10**6
+MAX_FILES = 2 * 10**6
+"""ImageNet has 1.4 million images. An archive of a few MB can name more files than a disk can hold."""
+MAX_DIRECTORY_BYTES = 250 * 10**6
+"""Of a zip: what it says about its files, which zipfile reads into memory at once."""
+MAX_ZIP_END = 66_000
+"""A zip's last record and its comment."""
+MAX_DEPTH = 100
+"""Folders in folders; some functions of Python's own call themselves for each."""
+MAX_NAME = 2000
+REPACK = "Unpack it, for example with 7-Zip, and pack it again as zip or tar."
+
+METHODS = {
+    zipfile.ZIP_STORED: "",
+    zipfile.ZIP_DEFLATED: "",
+    zipfile.ZIP_BZIP2: "",
+    zipfile.ZIP_LZMA: "",
+    9: "Deflate64, as Windows does with large files",
+    93: "Zstandard",
+    95: "xz",
+    98: "PPMd",
+}
+"""The compression methods of zip files; those without a name are read."""
+TAR_LABEL, TAR_BACKUP = b"V", b"D"
+"""Types of tar members: of `tar --label`, and of an incremental backup, whose names tarfile misreads."""
+TAR_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+BEGINNINGS = {
+    b"PK": "a zip",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"<": "a web page",
+    b"version https://git-lfs": "a Git LFS pointer (`git lfs pull` fetches the file)",
+}
+"""What a file is, by its first bytes."""
 
 
 def is_archive(path: Path) -> bool:
@@ -62,9 +108,8 @@ def unpack(root: Path, archive: Path) -> Path:
     unpacked file is left.
     """
     if not archive.is_file():
-        raise FileNotFoundError(
-            f"{archive} does not exist. If DVC tracks it, run `dvc pull {archive}.dvc`."
-        )
+        found = "is no file" if os.path.lexists(archive) else "does not exist"
+        raise FileNotFoundError(f"{archive} {found}. If DVC tracks it, run `dvc pull {archive}.dvc`.")
     folder = unpacked_folder(root, archive)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # two stages at once, e.g. of two `dvc repro`
@@ -73,9 +118,23 @@ def unpack(root: Path, archive: Path) -> Path:
     return folder
 
 
-def identity(archive: Path) -> dict[str, int]:
+def identity(archive: Path, folder: Path) -> dict[str, int | str]:
+    """What changes when the archive, or what was unpacked from it, is changed."""
     status = archive.stat()
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    files = sha256()
+    for path, folders, names in os.walk(folder):
+        folders.sort()
+        inside = os.path.relpath(path, folder)
+        for name in sorted(names):
+            file = os.lstat(os.path.join(path, name))
+            stamp = f"{inside!r} {name!r} {file.st_size} {file.st_mtime_ns} {file.st_ino}\n"
+            files.update(stamp.encode())
+    return {
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "inode": status.st_ino,
+        "files": files.hexdigest(),
+    }
 
 
 def marker_of(folder: Path) -> Path:
@@ -84,8 +143,14 @@ def marker_of(folder: Path) -> Path:
 
 
 def is_unpacked(archive: Path, folder: Path) -> bool:
-    marker = marker_of(folder)
-    return folder.is_dir() and marker.is_file() and json.loads(marker.read_text()) == identity(archive)
+    try:
+        known = json.loads(marker_of(folder).read_text())
+    except (OSError, ValueError):  # there is none, or it is damaged
+        return False
+    if known == identity(archive, folder):
+        return True
+    print(f"{archive}, or what was unpacked from it, has changed: unpacking it again")
+    return False
 
 
 def unpack_whole(archive: Path, folder: Path) -> None:
@@ -99,57 +164,110 @@ def unpack_whole(archive: Path, folder: Path) -> None:
             unpack_tar(archive, partial)
         marker_of(folder).unlink(missing_ok=True)
         replace_folder(partial, folder)
-        write_json(marker_of(folder), identity(archive))
+        write_json(marker_of(folder), identity(archive, folder))
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno not in (None, *NAME_ERRORS):
-            raise
+            raise OSError(
+                error.errno,
+                f"{archive} could not be unpacked into {folder}: {error.filename or 'a file'}: "
+                f"{error.strerror}. The archive must be readable, and the folder writable with room.",
+            ) from error
+        cause = " ".join(str(error).split())
         raise ValueError(
-            f"{archive} cannot be unpacked ({error}). It is damaged or not of the kind that its name "
-            "says: replace it, then run `dvc add` or `dvc update` on it."
+            f"{archive} cannot be unpacked ({cause}). {what_it_is(archive)}It is damaged or not of the "
+            "kind that its name says: replace it, then run `dvc add` or `dvc update` on it."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def what_it_is(archive: Path) -> str:
+    """A sentence on a file that could not be unpacked."""
+    with archive.open("rb") as file:
+        start = file.read(100)
+        file.seek(max(0, archive.stat().st_size - MAX_ZIP_END))
+        end = file.read()
+    at = end.rfind(b"PK\5\6")
+    if at >= 0 and end[at + 4 : at + 6] not in (b"\0\0", b"\xff\xff"):  # its number among the parts
+        return (
+            "It is the last part of a split zip: with all parts beside it, "
+            f"`zip -s 0 {archive.name} --out whole.zip` joins them. "
+        )
+    found = next((kind for begins, kind in BEGINNINGS.items() if start.startswith(begins)), "")
+    return f"It begins like {found}. " if found else ""
+
+
 def unpack_zip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as content:
+    with ZipReader(archive) as file, zipfile.ZipFile(file) as content:
         members = [m for m in content.infolist() if not m.filename.endswith(("/", "\\"))]
-        check_size(archive, folder, sum(member.file_size for member in members))
-        for member, name in zip(members, zip_names(members), strict=True):
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise ValueError(f"{archive}: {name!r} is a link; expected files only. Refused.")
-            if member.flag_bits & ENCRYPTED:
-                raise ValueError(
-                    f"{archive}: {name!r} is encrypted. Unpack it, and pack it again without encryption."
-                )
+        check_size(archive, folder, sum(member.file_size for member in members), len(members))
+        targets = set()
+        for member, name in zip(members, zip_names(archive, members), strict=True):
+            refuse_member(archive, member, name)
             target = safe_target(archive, folder, name)
+            if target in targets:
+                raise ValueError(f"{archive} holds {name!r} twice. {REPACK}")
+            targets.add(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             with content.open(member) as source, target.open("xb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
 
 
-def zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
-    """The members' names. Old zips do not say their encoding: UTF-8 if all fit, else GB 18030.
+class ZipReader(io.FileIO):
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_DIRECTORY_BYTES:
+            raise ValueError(f"{self.name} holds more than {MAX_FILES:,} files. Refused.")
+        return super().read(size)
 
-    Python reads such names as cp437, which turns the names of a Chinese Windows into box drawings.
+
+def refuse_member(archive: Path, member: zipfile.ZipInfo, name: str) -> None:
+    """Raise ValueError for what is no plain file, or cannot be read."""
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise ValueError(
+            f"{archive}: {name!r} is a link; expected files only. Refused: `zip` without --symlinks "
+            "packs what links lead to."
+        )
+    if member.flag_bits & ENCRYPTED:
+        raise ValueError(
+            f"{archive}: {name!r} is encrypted. Unpack it, and pack it again without encryption."
+        )
+    method = METHODS.get(member.compress_type, f"method {member.compress_type}")
+    if method:
+        raise ValueError(f"{archive}: {name!r} is compressed by {method}, which is not read. {REPACK}")
+
+
+def zip_names(archive: Path, members: list[zipfile.ZipInfo]) -> list[str]:
+    """The members' names. Old zips do not say their encoding, and Python reads all as cp437.
+
+    They are UTF-8 if all fit, and GB 18030, as of a Chinese Windows, if most letters are common Chinese.
     """
-    raw = [m.orig_filename.encode("cp437") for m in members if not m.flag_bits & UTF8]
-    encoding = next(e for e in ("utf-8", "gb18030", "cp437") if decodes(raw, e))
-    return [
+    stored = [m.orig_filename.encode("cp437") for m in members if not m.flag_bits & UTF8]
+    encoding = next(e for e in ("utf-8", "gb18030", "cp437") if is_encoded(stored, e))
+    names = [
         member.filename
         if member.flag_bits & UTF8
         else member.orig_filename.encode("cp437").decode(encoding)
         for member in members
     ]
+    if encoding != "utf-8":
+        example = next(name for name in names if not name.isascii())
+        print(
+            f"{archive} does not say how its names are encoded. They are read as {encoding}, such as "
+            f"{example!r}. If that is wrong, pack it again with a program that writes UTF-8."
+        )
+    return names
 
 
-def decodes(names: list[bytes], encoding: str) -> bool:
+def is_encoded(names: list[bytes], encoding: str) -> bool:
     try:
-        for name in names:
-            name.decode(encoding)
+        letters = [letter for name in names for letter in name.decode(encoding) if letter > "\x7f"]
     except UnicodeDecodeError:
         return False
-    return True
+    if encoding != "gb18030":
+        return True
+    # other encodings decode, too, but to rare letters, which GB 2312 does not have
+    common = sum(bool(letter.encode("gb2312", "ignore")) for letter in letters)
+    return common > len(letters) / 2
 
 
 class StrictTarInfo(tarfile.TarInfo):
@@ -166,14 +284,15 @@ class StrictTarInfo(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} of a member") from error
-        if info.size > MAX_HEADER_BYTES and not info.isreg():
+        if info.size > MAX_HEADER_BYTES and info.type in TAR_HEADERS:
             raise tarfile.ReadError(f"header of {info.size / 1e6:.0f} MB of a member")
         return info
 
 
 def open_tar(archive: Path) -> AbstractContextManager[tarfile.TarFile]:
-    if archive.name.lower().endswith(".zst"):
-        stream = zstandard.open(archive, "rb")
+    if archive.name.lower().endswith("zst"):
+        reader = zstandard.ZstdDecompressor().stream_reader
+        stream = reader(archive.open("rb"), read_across_frames=True)
         return tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictTarInfo)
     return tarfile.open(archive, tarinfo=StrictTarInfo)
 
@@ -181,22 +300,37 @@ def open_tar(archive: Path) -> AbstractContextManager[tarfile.TarFile]:
 def unpack_tar(archive: Path, folder: Path) -> None:
     with open_tar(archive) as content:
         total = 0
-        for member in content:
-            total += member.size
-            check_size(archive, folder, total, remaining=member.size)
-            safe_target(archive, folder, member.name)
-            if member.isdir():
+        for number, member in enumerate(content, 1):
+            if member.isdir() or member.type == TAR_LABEL:
                 continue
-            if not member.isreg():
+            if member.type == TAR_BACKUP:
+                raise ValueError(f"{archive} is an incremental backup, which is not read. {REPACK}")
+            target = safe_target(archive, folder, member.name)
+            linked = safe_target(archive, folder, member.linkname) if member.islnk() else None
+            size = linked.stat().st_size if linked and linked.is_file() else member.size
+            total += size
+            check_size(archive, folder, total, number, remaining=size)
+            if linked and linked.is_file():  # tar packs one file with two names as a file and a link
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(linked, target)
+            elif member.isreg():
+                content.extract(member, folder, set_attrs=False, filter="data")
+            else:
                 raise ValueError(
-                    f"{archive}: {member.name!r} is a link or a device; expected files only. Refused."
+                    f"{archive}: {member.name!r} is a link or a device; expected files only. Refused: "
+                    "`tar --dereference` packs what links lead to."
                 )
-            content.extract(member, folder, set_attrs=False, filter="data")
+            content.members.clear()  # tarfile would keep all in memory
 
 
 def safe_target(archive: Path, folder: Path, name: str) -> Path:
     """The path that a member is unpacked to. Raises ValueError if it leads out of the folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
+    if len(parts) > MAX_DEPTH or len(name) > MAX_NAME:
+        raise ValueError(
+            f"{archive}: {name[:60]!r}... lies {len(parts) - 1} folders deep and has {len(name)} "
+            f"characters; at most {MAX_DEPTH} and {MAX_NAME} are accepted. Refused."
+        )
     absolute = re.match(r"[/\\]|[A-Za-z]:[/\\]", name)
     if absolute or ".." in parts or not parts or "\0" in name:
         raise ValueError(
@@ -205,7 +339,11 @@ def safe_target(archive: Path, folder: Path, name: str) -> Path:
     return folder.joinpath(*parts)
 
 
-def check_size(archive: Path, folder: Path, total: int, remaining: int | None = None) -> None:
+def check_size(
+    archive: Path, folder: Path, total: int, files: int, remaining: int | None = None
+) -> None:
+    if files > MAX_FILES:
+        raise ValueError(f"{archive} holds more than {MAX_FILES:,} files. Refused.")
     if total > MAX_UNPACKED_BYTES:
         raise ValueError(
             f"{archive} unpacks to {total / 1e9:.0f} GB or more; at most "

@@ -9,7 +9,9 @@
 """
 
 import io
+import stat
 import struct
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -17,6 +19,8 @@ from PIL import Image, UnidentifiedImageError
 RULE = 2
 """Increase it when files decode to other pixels than before; caches of checks and pixels then expire."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+MAX_BYTES = 2 * 10**9
+"""A larger file is not read into memory: it is no image, but a film or the like."""
 MAX_PIXELS = 250_000_000
 """A larger image is taken for a decompression bomb; the largest phone sensors have 200 million."""
 MAX_ASPECT = 1000
@@ -44,6 +48,16 @@ UNREADABLE = (
 """What Pillow raises for damaged files."""
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would refuse such photos; ours is checked in decode()
+
+
+def read_file(path: Path) -> bytes:
+    """The file's bytes. Raises ValueError for a file that could hang its reader or fill the memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("is a device or a pipe")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"has {status.st_size / 1e9:.1f} GB; at most {MAX_BYTES / 1e9:.0f} GB are read")
+    return path.read_bytes()
 
 
 class Refused(ValueError):

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
-from stages.core.images.decoding import decode
+from stages.core.images.decoding import decode, read_file
 from stages.core.images.lists import read_list
 from stages.core.images.store import ImageStore
 
@@ -35,10 +35,10 @@ class LoadImage(BaseTransform):
         pixels = self.store.get(sha256) if self.store and sha256 else None
         if pixels is None:
             path = results["img_path"]
-            content = Path(path).read_bytes()
-            if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-                raise ValueError(f"{path} is another image than the one listed: run `dvc repro`.")
             try:
+                content = read_file(Path(path))
+                if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+                    raise ValueError("is another image than the one listed: run `dvc repro`")
                 rgb = decode(content, self.reduce)
             except ValueError as error:
                 raise ValueError(f"{path} {error}.") from error
@@ -55,6 +55,14 @@ class ListedImages(CustomDataset):
     """MMPretrain's CustomDataset over a list file that carries content hashes (images/lists.py)."""
 
     def load_data_list(self) -> list[dict]:
+        """Raises ValueError for a label that is no class."""
+        images, classes = read_list(Path(self.ann_file)), self.metainfo["classes"]
+        labels = {image.label for image in images}
+        if not labels <= set(range(len(classes))):
+            raise ValueError(
+                f"{self.ann_file} has labels up to {max(labels)}, and configs/rendered.py has "
+                f"{len(classes)} classes, so one is older than the other. Run `dvc repro`."
+            )
         return [
             {
                 "img_path": osp.join(self.data_root, image.path),
@@ -62,5 +70,5 @@ class ListedImages(CustomDataset):
                 "listed_path": image.path,
                 "sha256": image.sha256,
             }
-            for image in read_list(Path(self.ann_file))
+            for image in images
         ]

@@ -1,9 +1,9 @@
 """Decoded, reduced images on disk, so that a photo is decoded once and not in every epoch.
 
-There is one file per image. It is named by the content hash of the original and holds the pixels
-uncompressed. So a changed image has another name, and what is read is exactly what was decoded. The
-store is safe to delete at any time, and to share between workers and runs, because each file is
-renamed to its final name when it is complete.
+There is one file per image. It is named by the content hash of the original, holds the pixels
+uncompressed, and is sealed. So a changed image has another name, and what is read is exactly what was
+decoded. The store is safe to delete at any time, and to share between workers and runs, because each
+file is renamed to its final name when it is complete.
 """
 
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.images.decoding import RULE
+from stages.core.seals import SEAL_BYTES, read_kept, seal
 
 HEADER = 128
 """Bytes of a .npy file before the pixels."""
@@ -38,16 +39,14 @@ class ImageStore:
 
     def get(self, sha256: str) -> np.ndarray | None:
         """(H, W, 3) uint8, or None if the store does not have it."""
-        try:
-            content = self.path(sha256).read_bytes()
-            pixels = np.frombuffer(content, np.uint8, offset=HEADER)
-            return pixels.reshape(shape_of(content[:HEADER]))
-        except (OSError, ValueError, EOFError):
+        content = read_kept(self.path(sha256), self.name(sha256), "the image is decoded again")
+        if content is None:
             return None
+        return np.frombuffer(content, np.uint8, offset=HEADER).reshape(shape_of(bytes(content[:HEADER])))
 
     def put(self, sha256: str, image: np.ndarray) -> None:
         """Keep an image. A full disk or store is no error: the image is then decoded each time."""
-        size = image.nbytes + HEADER
+        size = image.nbytes + HEADER + SEAL_BYTES
         if 0 < self.room < size:
             self.room = self.counted_room()
         if size > self.room:
@@ -55,10 +54,13 @@ class ImageStore:
             return
         path = self.path(sha256)
         partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        content = BytesIO()
+        np.save(content, image)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                np.save(file, image)
+                file.write(content.getbuffer())
+                file.write(seal(content.getbuffer(), self.name(sha256)))
             os.replace(partial, path)
             self.room -= size
         except OSError:
@@ -72,19 +74,17 @@ class ImageStore:
     def path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256}.npy"
 
+    def name(self, sha256: str) -> str:
+        """What decides the pixels: the image, and how it was decoded."""
+        return f"{self.folder.name}/{sha256}"
+
 
 @cache
 def shape_of(header: bytes) -> tuple[int, ...]:
-    """The shape of the array in a .npy file, cached because numpy would parse the same header each time.
-
-    Raises ValueError unless it is an array of bytes.
-    """
+    """Of the array in a .npy file; cached, as numpy would parse the same header for each image."""
     stream = BytesIO(header)
     np.lib.format.read_magic(stream)
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    if fortran_order or dtype != np.uint8 or stream.tell() != HEADER:
-        raise ValueError(f"{header!r} is not the header of an image")
-    return shape
+    return np.lib.format.read_array_header_1_0(stream)[0]
 
 
 def bytes_in(folder: Path) -> int:

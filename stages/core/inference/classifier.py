@@ -12,6 +12,6 @@ from stages.core.networks.checkpoint import load_exactly, to_memory_format
 def load_classifier(cfg: Config, path: Path, device: str) -> tuple[nn.Module, list[str]]:
     """The fine-tuned network in eval mode, and its class names in the order of its scores."""
     model = get_model(cfg, pretrained=False, device=device)
-    meta = load_exactly(model, path)
-    model = to_memory_format(model, cfg).eval()
-    return model, list(meta["dataset_meta"]["classes"])
+    classes = list(cfg.test_dataloader.dataset.metainfo.classes)
+    load_exactly(model, path, classes)
+    return to_memory_format(model, cfg).eval(), classes

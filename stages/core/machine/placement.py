@@ -14,7 +14,9 @@ from torch import nn
 
 from stages.core.layout import Layout
 from stages.core.machine.kernels import check_kernels
+from stages.core.machine.threads import use_threads
 from stages.core.params import RuntimeParams
+from stages.core.seals import read_sealed
 
 TRAINING_CODE = "stages.core.training."
 
@@ -26,9 +28,7 @@ def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, tra
     hook changes no score. Raises RuntimeError when this machine cannot do what the config asks for.
     """
     layout = Layout(root)
-    # mmengine would format the config for its log and for each checkpoint; fromfile ignores the option
-    cfg = Config.fromfile(path, import_custom_modules=False)
-    cfg = Config(cfg.to_dict(), filename=str(path), format_python_code=False)
+    cfg = read_rendered(path)
     cfg.experiment_name = uuid4().hex  # runs of one name and second share their history and their log
     modules = cfg.custom_imports.imports
     import_modules_from_strings([m for m in modules if training or not m.startswith(TRAINING_CODE)])
@@ -49,9 +49,17 @@ def open_config(path: Path, root: Path, runtime: RuntimeParams, device: str, tra
     return cfg
 
 
+def read_rendered(path: Path) -> Config:
+    """Raises FileNotFoundError, or ValueError unless the file is as render-config wrote it."""
+    read_sealed(path, "Change params.yaml instead, and run `dvc repro render-config`.")
+    # mmengine would format the config for its log and for each checkpoint; fromfile ignores the option
+    cfg = Config.fromfile(path, import_custom_modules=False)
+    return Config(cfg.to_dict(), filename=str(path), format_python_code=False)
+
+
 def use_kernels(cfg: Config, device: str) -> None:
     """Compute with the config's thread count and, on the CPU, its instructions."""
-    torch.set_num_threads(cfg.threads)
+    use_threads(cfg.threads)
     # deterministic mode fills each new tensor with NaN before it is computed, which changes nothing
     torch.utils.deterministic.fill_uninitialized_memory = False
     if device == "cpu":

@@ -1,13 +1,23 @@
-"""The CAM report as one static page: no script, no network, every name escaped."""
+"""The CAM report as one static page: no script, no network, every name escaped and shown as it is."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.core.names import shown
+
+
+def without_effect(value: object) -> object:
+    """A text that is no markup, so that it neither reorders nor hides what is around it."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
+    finalize=without_effect,
     undefined=StrictUndefined,
     trim_blocks=True,
     keep_trailing_newline=True,

@@ -1,10 +1,13 @@
 """The model's answer for an image, and the CSV with one row per image."""
 
 import csv
+import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.files import write_csv
+from stages.core.files import csv_text, write_text
+from stages.core.names import unescape
 
 TOP = 5
 """How many classes a row keeps, best first."""
@@ -41,7 +44,15 @@ class Prediction:
         label: int | None = None,
         top: int = TOP,
     ) -> "Prediction":
-        """scores: one per class, in the order of `classes`. Equal scores keep that order."""
+        """scores: one per class, in the order of `classes`. Equal scores keep that order.
+
+        Raises FloatingPointError for scores that are no numbers.
+        """
+        if not all(map(math.isfinite, scores)):
+            raise FloatingPointError(
+                f"{path}: the network computes NaN instead of scores, as its weights have diverged. "
+                "Lower train.lr in params.yaml, then run `dvc repro`."
+            )
         best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top]
         return cls(
             path=path,
@@ -52,6 +63,10 @@ class Prediction:
 
 
 def write_predictions(path: Path, predictions: list[Prediction]) -> None:
+    write_text(path, predictions_text(predictions))
+
+
+def predictions_text(predictions: list[Prediction]) -> str:
     """Columns: path, label, prediction, correct, then class_k and score_k from 1 on, best first."""
     top = max((len(prediction.classes) for prediction in predictions), default=0)
     header = ["path", "label", "prediction", "correct", *ranked_columns(top)]
@@ -59,7 +74,7 @@ def write_predictions(path: Path, predictions: list[Prediction]) -> None:
         [row.path, row.label, row.prediction, int(row.correct), *ranked_cells(row)]
         for row in predictions
     ]
-    write_csv(path, header, rows)
+    return csv_text(header, rows)
 
 
 def ranked_columns(top: int) -> list[str]:
@@ -72,14 +87,29 @@ def ranked_cells(row: Prediction) -> list[str]:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    top = sum(column.startswith("class_") for column in rows[0]) if rows else 0
+    """Raises FileNotFoundError, or ValueError for a file that `write_predictions` has not written."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+        predictions = parsed(text)
+        finite = all(math.isfinite(score) for row in predictions for score in row.scores)
+        as_written = finite and predictions_text(predictions) == text
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist. Run `dvc repro evaluate`.") from None
+    except (ValueError, KeyError, TypeError, IndexError, csv.Error, IsADirectoryError):
+        as_written = False
+    if not as_written:
+        raise ValueError(f"{path} was cut or edited after evaluate wrote it. Run `dvc repro evaluate`.")
+    return predictions
+
+
+def parsed(text: str) -> list[Prediction]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    top = sum(column.startswith("class_") for column in rows.fieldnames or [])
     return [
         Prediction(
-            path=row["path"],
-            label=row["label"],
-            classes=[row[f"class_{k}"] for k in range(1, top + 1)],
+            path=unescape(row["path"]),
+            label=unescape(row["label"]),
+            classes=[unescape(row[f"class_{k}"]) for k in range(1, top + 1)],
             scores=[float(row[f"score_{k}"]) for k in range(1, top + 1)],
         )
         for row in rows

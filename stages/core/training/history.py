@@ -50,9 +50,8 @@ class TrainingHistory(Hook):
         num_images = len(data_batch["data_samples"])
         loss = outputs["loss"].item()
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} at step {batch_idx + 1} of epoch {runner.epoch + 1}: the weights "
-                "have diverged. Lower train.lr in params.yaml, or lengthen train.warmup_epochs."
+            self.diverged(
+                runner, f"the loss is {loss} at step {batch_idx + 1} of epoch {runner.epoch + 1}"
             )
         self.loss_sum += loss * num_images
         self.num_images += num_images
@@ -61,24 +60,38 @@ class TrainingHistory(Hook):
         # mean over all processes
         totals = torch.tensor([self.loss_sum, self.num_images], dtype=torch.float64)
         all_reduce(totals)
-        rates = runner.optim_wrapper.get_lr()
-        # base_lr: without the head's factor, nor that of several processes (mmengine's auto_scale_lr)
-        lr = rates["base_lr"][0] * runner.world_size if "base_lr" in rates else rates["lr"][0]
         self.row = {
             "epoch": runner.epoch + 1,
-            "lr": round(lr, 9),
+            "lr": round(learning_rate(runner), 9),
             "loss": round(float(totals[0] / totals[1]), 6),
         }
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if not self.row["epoch"]:
             self.row["loss"] = runner.message_hub.get_info(PROBE_LOSS)
+        if not math.isfinite(metrics["loss"]):
+            self.diverged(runner, f"the val loss is {metrics['loss']} after epoch {self.row['epoch']}")
         row = dict(self.row, val_loss=round(metrics["loss"], 6))
         for k in (1, 5):
             if f"accuracy/top{k}" in metrics:
                 row[f"val_top{k}"] = round(metrics[f"accuracy/top{k}"], 4)
         self.rows.append(row)
         set_history(runner, self.rows)
+
+    def diverged(self, runner: Runner, what: str) -> None:
+        """Ends the run before this epoch is saved, so that what was saved before stays."""
+        kept = f"Epoch {self.rows[-1]['epoch']} is kept in {runner.work_dir}. " if self.rows else ""
+        raise FloatingPointError(
+            f"{what}, at lr {learning_rate(runner):g}: the weights have diverged. {kept}Lower train.lr "
+            "in params.yaml, or lengthen train.warmup_epochs, then run `dvc repro`."
+        )
+
+
+def learning_rate(runner: Runner) -> float:
+    """Of the backbone: without the head's factor, nor that of several processes."""
+    rates = runner.optim_wrapper.get_lr()
+    # base_lr: with mmengine's auto_scale_lr
+    return rates["base_lr"][0] * runner.world_size if "base_lr" in rates else rates["lr"][0]
 
 
 @HOOKS.register_module()

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.nn import Module
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from stages.core.machine.threads import use_threads
 from stages.core.networks.checkpoint import load_pretrained, unwrapped
 from stages.core.training.sampling import derived_seed, seed_all
 
@@ -23,7 +25,7 @@ class RepeatableRun(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self.seed = runner.cfg.randomness.seed
-        torch.set_num_threads(runner.cfg.threads)
+        use_threads(runner.cfg.threads)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         seed_all(derived_seed(self.seed, runner.iter, runner.rank))
@@ -47,6 +49,21 @@ def keep_statistics(model: Module) -> None:
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()
+
+
+def check_batch_size(model: Module, cfg: Config) -> None:
+    """Raises ValueError if batch normalisation would take its statistics from one image.
+
+    It fails, or learns from nothing. EpochSampler avoids it for a last batch.
+    """
+    one = cfg.train_dataloader.batch_size == 1 and cfg.train_cfg.max_epochs > 0
+    kept = any(hook["type"] == "PretrainedStatistics" for hook in cfg.custom_hooks)
+    if one and not kept and any(isinstance(layer, _BatchNorm) for layer in model.modules()):
+        raise ValueError(
+            "params.yaml: train.batch_size is 1, and this network normalises by the mean and variance "
+            "of each batch. Set it to 2 or more, or, with pretrained weights, train.batch_norm to "
+            "pretrained."
+        )
 
 
 class PretrainedWeights(Hook):
@@ -77,7 +94,8 @@ class BalancedLoss(Hook):
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         model = unwrapped(runner.model)
-        cross_entropy(model).class_weight = balanced_weights(dataset.labels(), model.head.num_classes)
+        num_classes = model.data_preprocessor.num_classes
+        cross_entropy(model).class_weight = balanced_weights(dataset.labels(), num_classes)
 
 
 def cross_entropy(model: Module) -> Module:

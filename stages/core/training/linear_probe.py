@@ -19,7 +19,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from stages.core.networks.checkpoint import save_whole, unwrapped
+from stages.core.networks.checkpoint import load_kept, save_whole, unwrapped
+from stages.core.networks.heads import last_linear
+from stages.core.seals import read_kept
 from stages.core.training.history import history_of, report_probe_loss
 from stages.core.training.hooks import cross_entropy
 
@@ -50,20 +52,20 @@ class FittedHead(Hook):
         if history_of(runner):
             return  # a resumed run has its head
         model = unwrapped(runner.model)
-        layer = last_linear(model.head, model.head.num_classes)
+        num_classes = model.data_preprocessor.num_classes
+        layer = last_linear(model.head, num_classes)
         loader = frozen_loader(runner)
         images = loader.dataset.load_data_list()
         pipeline = runner.cfg.val_dataloader.dataset.pipeline
         facts = [repr(runner.cfg[name]) for name in OF_THE_FEATURES]
 
         # the frozen network's features, computed once
-        path = self.store and self.store / f"{features_key(model, layer, pipeline, images, facts)}.pth"
-        if path and path.exists():
-            features = torch.load(path, map_location="cpu", weights_only=True)["features"]
-        else:
-            features = compute_features(model, layer, loader)
-            if path and runner.rank == 0:
-                save_whole(path, {"features": features})
+        key = features_key(model, layer, pipeline, images, facts)
+        path = self.store and self.store / f"{key}.pth"
+        kept = read_kept(path, key, "the features are computed again") if path else None
+        features = load_kept(kept)["features"] if kept else compute_features(model, layer, loader)
+        if path and not kept and runner.rank == 0:
+            save_whole(path, {"features": features}, sealed_as=key)
 
         # fit the layer to them
         shown = torch.tensor(shown_positions(runner.train_dataloader.dataset))
@@ -71,7 +73,7 @@ class FittedHead(Hook):
         weight, bias, loss = fit_linear(
             features[shown],
             labels,
-            model.head.num_classes,
+            num_classes,
             self.weight_decay,
             self.label_smoothing,
             cross_entropy(model).class_weight,
@@ -94,23 +96,6 @@ def shown_positions(dataset) -> list[int]:
             return list(dataset.repeat_indices)
         dataset = dataset.dataset
     return list(range(len(dataset)))
-
-
-def last_linear(head: nn.Module, num_classes: int) -> nn.Linear:
-    """The layer that computes the class scores. Raises ValueError unless it is one linear layer."""
-    found = [
-        (name, layer)
-        for name, layer in head.named_modules()
-        if isinstance(layer, nn.Linear) and layer.out_features == num_classes
-    ]
-    if len(found) != 1 or found[0][1].bias is None:
-        names = ", ".join(name for name, _ in found) or "none"
-        raise ValueError(
-            f"train.strategy: the head {type(head).__name__} has {len(found)} linear layers with "
-            f"{num_classes} outputs ({names}); fitting it needs exactly one, with a bias. Set "
-            "train.strategy to finetune in params.yaml."
-        )
-    return found[0][1]
 
 
 def frozen_loader(runner: Runner) -> DataLoader:

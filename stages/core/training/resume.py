@@ -6,9 +6,9 @@ and holds tensors and plain values only, so that reading it back unpickles nothi
 """
 
 import hashlib
-import shutil
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import mmengine
@@ -19,7 +19,9 @@ from mmengine.runner import Runner
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.networks.checkpoint import save_whole, unwrapped, write_checkpoint
+from stages.core.files import delete, write_whole
+from stages.core.networks.checkpoint import load_kept, save_whole, unwrapped, write_checkpoint
+from stages.core.seals import read_kept
 from stages.core.training.history import history_of, set_history
 
 STATE, PUBLISHED = "state.pth", "published"
@@ -42,25 +44,27 @@ def run_folder(parent: Path, inputs: Iterable[Path], *facts: object) -> Path:
 
 def forget_old_runs(folder: Path) -> None:
     """Delete what other runs left beside `folder`, but the latest few that were interrupted."""
-    others = [other for other in folder.parent.glob("*/") if other != folder]
+    others = [other for other in folder.parent.glob("*") if other != folder]
     finished = [other for other in others if (other / PUBLISHED).exists()]
     interrupted = [other for other in others if other not in finished]
-    interrupted.sort(key=lambda other: other.stat().st_mtime_ns)
+    interrupted.sort(key=lambda other: other.lstat().st_mtime_ns)
     for other in finished + interrupted[:-KEPT]:
         delete_run(other)
 
 
 def delete_run(folder: Path) -> None:
-    (folder / STATE).unlink(missing_ok=True)  # first: without it, nothing resumes from the rest
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        if not folder.is_symlink():
+            delete(folder / STATE)  # first: without it, nothing resumes from the rest
+        delete(folder)
 
 
-def is_recorded(dvc_lock: Path, best: Path) -> bool:
+def is_recorded(dvc_lock: Path, best: bytes | memoryview) -> bool:
     """Whether DVC has taken these bytes as the train stage's result."""
     try:
         stages = YAML(typ="safe").load(dvc_lock.read_text(encoding="utf-8"))["stages"]
         recorded = {out["md5"] for out in stages["train"]["outs"]}
-        return hashlib.md5(best.read_bytes(), usedforsecurity=False).hexdigest() in recorded
+        return hashlib.md5(best, usedforsecurity=False).hexdigest() in recorded
     except (OSError, UnicodeError, YAMLError, KeyError, TypeError):
         return False
 
@@ -69,10 +73,12 @@ class RunState:
     """What a run in `folder` has completed.
 
     state.pth: weights, optimizer, schedules, epoch, step and history. best.pth: as the stage publishes
-    it, of the first epoch with the best val top-1. published: is there once the stage has.
+    it, of the first epoch with the best val top-1. Both are sealed with the folder's name. published: is
+    there once the stage has.
     """
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.path = folder / STATE
         self.best = folder / "best.pth"
         self.published = folder / PUBLISHED
@@ -81,13 +87,27 @@ class RunState:
     def exists(self) -> bool:
         return self.path.exists() and self.best.exists()
 
+    def delete_damaged(self) -> None:
+        """Afterwards the run exists only if it can be resumed."""
+        if self.folder.is_symlink() or not self.folder.is_dir():
+            delete(self.folder)
+        for path in (self.path, self.best):
+            self.read_sealed(path)
+
     def read(self) -> dict:
-        try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ...
-            raise ValueError(
-                f"{self.path} cannot be read: {error}. Delete it to train from the start."
-            ) from error
+        return load_kept(self.read_sealed(self.path))
+
+    def read_best(self) -> memoryview:
+        return self.read_sealed(self.best)
+
+    def read_sealed(self, path: Path) -> memoryview | None:
+        return read_kept(path, self.seal_name(path), "training starts from the beginning")
+
+    def seal_name(self, path: Path) -> str:
+        return f"{self.folder.name}/{path.name}"
+
+    def publish(self, checkpoint: Path) -> None:
+        write_whole(checkpoint, self.read_best())
 
     def save(self, runner: Runner) -> None:
         history = history_of(runner)
@@ -109,9 +129,9 @@ class RunState:
         if best_row(history) is history[-1]:
             classes = list(runner.train_dataloader.dataset.metainfo["classes"])
             meta = {"dataset_meta": {"classes": classes}, "epoch": history[-1]["epoch"]}
-            write_checkpoint(self.best, state["state_dict"], meta)
+            write_checkpoint(self.best, state["state_dict"], meta, self.seal_name(self.best))
         # after best.pth: killed in between, the epoch is trained again and produces the same best.pth
-        save_whole(self.path, state)
+        save_whole(self.path, state, self.seal_name(self.path))
 
     def restore(self, runner: Runner) -> None:
         state = self.read()

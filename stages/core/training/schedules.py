@@ -1,9 +1,9 @@
-"""Learning rates over the steps and over the layers of a network."""
+"""Learning rates over the steps, and rates and weight decay over the parameters of a network."""
 
-from mmengine.config import Config
+from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.optim.scheduler import LinearLR
-from mmengine.registry import PARAM_SCHEDULERS
-from torch.nn import Module
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
+from torch import nn
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -18,16 +18,28 @@ class WarmUp(LinearLR):
         super().__init__(optimizer, begin=begin, end=end, start_factor=factor, **options)
 
 
-def check_layer_depths(model: Module, cfg: Config) -> None:
-    """Raise ValueError if train.layer_decay is set and MMPretrain knows no layer depths of the model."""
-    if "layer_decay_rate" not in cfg.optim_wrapper.paramwise_cfg:
-        return
-    try:
-        for name, _ in model.named_parameters():
-            model.get_layer_depth(name)
-    except NotImplementedError:
-        raise ValueError(
-            f"params.yaml: train.layer_decay is {cfg.optim_wrapper.paramwise_cfg.layer_decay_rate}, but "
-            f"MMPretrain knows no layer depths of {type(model.backbone).__name__}; it does of ViT, "
-            "Swin, ConvNeXt and ResNets of 50 layers and more. Set it to 1."
-        ) from None
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupedParameters(DefaultOptimWrapperConstructor):
+    """One group for all parameters of the same learning rate and weight decay, so that steps stay fast.
+
+    paramwise_cfg: `rates`, factors on the learning rate by the start of a parameter's name, of which
+    the longest that fits counts; `decay`, what decays: `all`, or `weights`, those of linear and
+    convolutional layers, and neither biases, norms, tokens, position tables nor scales.
+    """
+
+    def add_params(self, params: list[dict], module: nn.Module, **_) -> None:
+        rates, decay = self.paramwise_cfg["rates"], self.paramwise_cfg["decay"]
+        weights = {id(layer.weight) for layer in module.modules() if isinstance(layer, MULTIPLYING)}
+        groups: dict[tuple, list] = {}
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                start = max((start for start in rates if name.startswith(start)), key=len, default="")
+                decays = decay == "all" or id(parameter) in weights
+                groups.setdefault((rates.get(start, 1.0), decays), []).append(parameter)
+        for (rate, decays), group in groups.items():
+            weight_decay = self.base_wd if decays else 0.0
+            params.append(dict(params=group, lr=self.base_lr * rate, weight_decay=weight_decay))
+
+
+MULTIPLYING = (nn.Linear, nn.modules.conv._ConvNd)
+"""Layers whose weights multiply what they get."""

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
+from mmengine.config import Config
 from modelindex.models.Model import Model
 
-from stages.core.zoo.index import PACKAGED, mmpretrain_config, mmpretrain_models, near_names
+from stages.core.zoo.index import PACKAGED, classifier_config, mmpretrain_models, near_names
 from stages.core.zoo.limits import refuse_unsupported
+from stages.core.zoo.own_view import own_view
 
 # https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 LITE0 = {
     "name": PACKAGED,
     "source": "package",
+    "pixels": 224,
     "parameters": 4652008,
     "flops": 407000000,
     "top1": 75.1,
@@ -37,8 +40,8 @@ def matching(pattern: str) -> Iterator[dict]:
     if matches(PACKAGED, pattern):
         yield LITE0
     for name, model in mmpretrain_models().items():
-        if matches(name, pattern) and can_be_fine_tuned(model):
-            yield row(model)
+        if matches(name, pattern) and (config := config_of(model)):
+            yield row(model, config)
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -47,18 +50,19 @@ def matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) if any(sign in pattern for sign in "*?[") else pattern in name
 
 
-def can_be_fine_tuned(model: Model) -> bool:
-    """Whether fetch-weights accepts the model with weights.source: mim."""
+def config_of(model: Model) -> Config | None:
+    """The config of a model that fetch-weights accepts with weights.source: mim."""
     if not model.weights:
-        return False
+        return None
     try:
-        refuse_unsupported(mmpretrain_config(model).get("model"), model.name)
+        config = classifier_config(model)
+        refuse_unsupported(config.get("model"), model.name)
     except ValueError:
-        return False
-    return True
+        return None
+    return config
 
 
-def row(model: Model) -> dict:
+def row(model: Model, config: Config) -> dict:
     accuracy = {}
     for result in model.results or []:
         if result.dataset == "ImageNet-1k":
@@ -66,6 +70,7 @@ def row(model: Model) -> dict:
     return {
         "name": model.name,
         "source": "mim",
+        "pixels": own_view(config).size,
         "parameters": model.metadata.parameters,
         "flops": model.metadata.flops,
         "top1": accuracy.get("Top 1 Accuracy"),

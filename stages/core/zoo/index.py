@@ -14,7 +14,7 @@ from modelindex.load_model_index import load as load_model_index
 from modelindex.models.Model import Model
 
 from stages.core.params import WeightsParams
-from stages.core.zoo.limits import LIST, refuse_unsupported
+from stages.core.zoo.limits import LIST, is_classifier, refuse_unsupported
 
 PACKAGED = "efficientnet_lite0"
 """The model of weights.source: package."""
@@ -35,7 +35,7 @@ def model_config(weights: WeightsParams, models: Path) -> Config:
     if name in own and weights.source != "mim":
         config = Config.fromfile(own[name], import_custom_modules=False)
     else:
-        config = mmpretrain_config(find_model(name))
+        config = classifier_config(find_model(name))
     refuse_unsupported(config.get("model"), name)
     return config
 
@@ -74,6 +74,22 @@ def near_names(name: str, names: Iterable[str], count: int = 5) -> list[str]:
     near = [known for known in by_lower if lower in known]
     near += get_close_matches(lower, by_lower, n=count, cutoff=0.5)
     return [by_lower[known] for known in dict.fromkeys(near)][:count]
+
+
+def classifier_config(model: Model) -> Config:
+    """The config that makes a classifier of a model's weights.
+
+    That of a self-supervised pretraining is the config by which MMPretrain fine-tunes its weights, or
+    else fits a linear layer to their features.
+    """
+    config = mmpretrain_config(model)
+    downstream = model.data.get("Downstream") or []
+    for name in sorted(downstream, key=lambda name: "linear" in name):
+        if is_classifier(config):
+            break
+        if name in mmpretrain_models():
+            config = mmpretrain_config(find_model(name))
+    return config
 
 
 def mmpretrain_config(model: Model) -> Config:

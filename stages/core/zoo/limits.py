@@ -1,9 +1,8 @@
-"""What MMPretrain's models cannot do: which are refused, and which parameters rule one out.
+"""Which of MMPretrain's models cannot be fine-tuned as classifiers, from their configs alone.
 
-LIMITS is a table by class name. Support for another network or head adds rows to it, not branches.
-The module imports neither torch nor mmpretrain, so that every stage can ask it early. Two checks need
-the network itself and are made before training: `last_linear` (training/linear_probe.py) and
-`check_layer_depths` (training/schedules.py).
+LIMITS is a table by class name. Support for another head adds rows to it, not branches. The module
+imports neither torch nor mmpretrain, so that every stage can ask it early. What depends on parameters
+needs the network itself, and is asked of its skeleton when the config is rendered (config/trial.py).
 """
 
 from collections.abc import Mapping
@@ -15,33 +14,18 @@ LIST = "`python -m stages list_models` lists the models that can be fine-tuned."
 class Limit(Enum):
     """What is limited in a class of network or head."""
 
-    FIXED_SIZE = "its weights, or its code, are for the grid of one image size"
-    WINDOWED = "its last grid can be smaller than an attention window, and is then padded"
+    CLASS_LAYER_INSIDE = "its class layer belongs to the network, and is taken out"
     DISTILLED = "MMPretrain trains it only without its second layer, for a teacher's answers"
-    TWO_LAST_LAYERS = "its two last layers are trained together, so neither can be fitted alone"
     NOT_RESIZABLE = "it predicts several labels, or several tasks, for an image"
 
 
 LIMITS = {
     # networks
-    "BEiTViT": Limit.FIXED_SIZE,  # SciPy removed the function that adapts its weights
-    "EfficientFormer": Limit.FIXED_SIZE,
-    "HiViT": Limit.FIXED_SIZE,
-    "LeViT": Limit.FIXED_SIZE,
-    "MixMIMTransformer": Limit.FIXED_SIZE,
-    "MlpMixer": Limit.FIXED_SIZE,
-    "PyramidVig": Limit.FIXED_SIZE,
-    "RepMLPNet": Limit.FIXED_SIZE,
-    "TNT": Limit.FIXED_SIZE,
-    "Vig": Limit.FIXED_SIZE,
-    "DaViT": Limit.WINDOWED,
-    "SwinTransformer": Limit.WINDOWED,
-    "SwinTransformerV2": Limit.WINDOWED,
+    "InceptionV3": Limit.CLASS_LAYER_INSIDE,
+    "VGG": Limit.CLASS_LAYER_INSIDE,
     # heads
     "EfficientFormerClsHead": Limit.DISTILLED,
     "LeViTClsHead": Limit.DISTILLED,
-    "ConformerHead": Limit.TWO_LAST_LAYERS,
-    "DeiTClsHead": Limit.TWO_LAST_LAYERS,
     "CSRAClsHead": Limit.NOT_RESIZABLE,
     "MultiLabelClsHead": Limit.NOT_RESIZABLE,
     "MultiLabelLinearClsHead": Limit.NOT_RESIZABLE,
@@ -59,19 +43,19 @@ def class_name(part: Mapping) -> str:
     return str(part.get("type")).rpartition(".")[2]
 
 
-def own_size(backbone: Mapping) -> int:
-    """The image size of the model's own config, in pixels."""
-    size = backbone.get("img_size", 224)
-    return size[0] if isinstance(size, (tuple, list)) else size
+def is_classifier(config: Mapping) -> bool:
+    return class_name(config.get("model") or {}) == "ImageClassifier"
 
 
-def refuse_unsupported(
-    model: Mapping | None, name: str, *, image_size: int | None = None, strategy: str | None = None
-) -> None:
-    """Raise ValueError when a model cannot be fine-tuned as a classifier, or not with these parameters.
+def needs_head(model: Mapping) -> bool:
+    """Whether a classifier's config has no head of its own for classes, and gets a linear one."""
+    return not model.get("head") or limit_of(model["backbone"]) is Limit.CLASS_LAYER_INSIDE
 
-    model: the `model` of the own config of weights.model `name`. image_size, strategy: image.size and
-    train.strategy of params.yaml; None where a caller does not depend on them.
+
+def refuse_unsupported(model: Mapping | None, name: str) -> None:
+    """Raise ValueError when a model cannot be fine-tuned as a classifier.
+
+    model: the `model` of the own config of weights.model `name`.
     """
     model = model or {}
     if class_name(model) != "ImageClassifier":
@@ -79,25 +63,10 @@ def refuse_unsupported(
             f"params.yaml: weights.model {name} is a {class_name(model)}, not an ImageClassifier, and "
             f"cannot be fine-tuned as a classifier. {LIST}"
         )
-
-    head, backbone = model.get("head") or {}, model["backbone"]
-    if "num_classes" not in head or limit_of(head) is Limit.NOT_RESIZABLE:
+    head = model.get("head") or {}
+    if limit_of(head) is Limit.NOT_RESIZABLE or not (needs_head(model) or "num_classes" in head):
         raise ValueError(
             f"params.yaml: the head of weights.model {name} ({class_name(head)}) cannot be resized to "
             "the classes of the dataset, so the model cannot be fine-tuned; expected a single-label "
             f"head with num_classes. {LIST}"
-        )
-
-    if strategy not in (None, "finetune") and limit_of(head) is Limit.TWO_LAST_LAYERS:
-        raise ValueError(
-            f"params.yaml: train.strategy is {strategy}, but the head of {name} ({class_name(head)}) "
-            "has two last layers, and only one can be fitted. Set train.strategy to finetune."
-        )
-
-    size = own_size(backbone)
-    if image_size not in (None, size) and limit_of(backbone) is Limit.FIXED_SIZE:
-        raise ValueError(
-            f"params.yaml: image.size is {image_size}, but {name} ({class_name(backbone)}) accepts only "
-            f"images of {size} pixels. Set image.size to {size} and image.resize to "
-            f"{round(size * 8 / 7)}, or choose another model."
         )

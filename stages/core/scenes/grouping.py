@@ -1,0 +1,78 @@
+"""Images that show one scene: of one class, with features like those of a leader.
+
+Images come in the order of their content hash. One joins the first leader that is as near as asked, by
+the cosine of the centred features, or becomes one. So nothing chains, an added image changes little,
+and no two images need to be compared but with leaders. benchmarks/scenes/results.md compares this with
+linkage. Everything is computed in whole numbers, whose sums are exact in any order: the scenes are the
+same on any CPU.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+STEPS = 1 << 12
+"""Steps of a feature that is rounded before it is centred."""
+LENGTH = 4000
+"""Of the centred vectors. A sum of their products stays below 2^24, where float32 is exact."""
+BLOCK = 512
+"""Images that are compared with all leaders at once."""
+
+
+def scene_pairs(
+    classes: list[str], hashes: list[str], features: np.ndarray, cosine: float
+) -> Iterator[tuple[int, int]]:
+    """(leader, image) for each image that is not a leader itself.
+
+    classes, hashes: of each image. features: (N, D) float16. cosine: at least that of a leader and its
+    images.
+    """
+    total = np.zeros(features.shape[1], np.int64)
+    for row in features:
+        total += rounded(row)
+    mean = total / max(len(features), 1)
+
+    members: dict[str, list[int]] = defaultdict(list)
+    for index in sorted(range(len(hashes)), key=hashes.__getitem__):
+        members[classes[index]].append(index)
+    for indices in members.values():
+        directions = np.stack([direction(features[index], mean) for index in indices])
+        for image, leader in enumerate(leaders(directions, cosine)):
+            if leader != image:
+                yield indices[leader], indices[image]
+
+
+def rounded(features: np.ndarray) -> np.ndarray:
+    """As whole numbers, (D,) int64."""
+    return np.rint(features.astype(np.float64) * STEPS).astype(np.int64)
+
+
+def direction(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The centred features with the length LENGTH, as whole numbers: (D,) int16."""
+    centred = np.rint(rounded(features) - mean).astype(np.int64)
+    length = np.sqrt(np.float64(np.sum(centred * centred))) or 1.0
+    return np.rint(centred / length * LENGTH).astype(np.int16)
+
+
+def leaders(directions: np.ndarray, cosine: float) -> list[int]:
+    """The leader of each of (N, D) directions: an image before it, or itself."""
+    nearest = cosine * LENGTH**2
+    found: list[int] = []
+    leader_of: list[int] = []
+    for start in range(0, len(directions), BLOCK):
+        block = directions[start : start + BLOCK].astype(np.float32)
+        # the leaders of earlier blocks, then those that this block adds
+        near = block @ directions[found].astype(np.float32).T >= nearest
+        within = block @ block.T >= nearest
+        added: list[int] = []
+        for at in range(len(block)):
+            if near[at].any():
+                leader_of.append(found[int(near[at].argmax())])
+                continue
+            first = next((other for other in added if within[at, other]), at)
+            if first == at:
+                added.append(at)
+            leader_of.append(start + first)
+        found += [start + at for at in added]
+    return leader_of

@@ -1,0 +1,52 @@
+"""Names that a file system allows and that act somewhere: each is data, and comes back as it was."""
+
+NASTY = [
+    # what a spreadsheet, pandas or YAML takes for something else
+    "=cmd|' calc'!A1",
+    "+1",
+    "-1",
+    "@sum",
+    "a;=1+1",
+    "NA",
+    "null",
+    "nan",
+    "true",
+    "1e5",
+    "007",
+    # what ends a cell, a line or a text
+    "comma, semicolon; tab\there",
+    'double " quote',
+    "it's",
+    "carriage\rreturn",
+    "new\nline",
+    "\r\n",
+    "back\\slash\\n\\x41",
+    "trailing\\",
+    "next\x85line\u2028and\x0bmore",
+    " spaces ",
+    # what acts on a terminal or reorders and hides what is around it
+    "\x1b[2J\x1b]0;title\x07",
+    "\x9b31m red",
+    "back\b\b\b\bspace",
+    "\u202egnp.exe",
+    "\u2066isolate",
+    "\u200b",
+    "\u3164",
+    # what a page, Markdown, a template or a format takes for its own
+    "<script>alert(1)",
+    "&lt;b&gt;",
+    "| `code` | [link](x) @team #1 **bold**",
+    "${HOME} $(id) `id`",
+    "%s %d %n {0} {name}",
+    "#comment",
+    "!important",
+    # scripts, and what else is long, short or reserved
+    "火龙果",
+    "سیب\u200cزمینی",
+    "👩\u200d🍳",
+    "e\u0301",
+    "CON",
+    "~",
+    "*?[a-z]",
+    "x" * 250,
+]
