@@ -79,10 +79,10 @@ def test_a_project_with_its_data_passes_too_and_says_what_was_hashed(origin):
     assert found(origin) == []
     lines = report(examine_project(origin)).splitlines()
     assert lines[1:] == ["data: 5 outputs of DVC hashed (0.0 MB)"]
-    lines = report(examine_project(origin, most_read=24)).splitlines()  # bytes; made has 14
+    lines = report(examine_project(origin, most_read=24)).splitlines()  # bytes
     assert lines[1:] == [
         "data: 3 outputs of DVC hashed (0.0 MB); large, so DVC's record of their dates was trusted: "
-        "made, last.txt (--data hashes them)"
+        "last.txt, made (--data hashes them)"
     ]
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.render.match import match_defs_renderers
 from dvc.repo import Repo
@@ -36,7 +35,7 @@ def plot_causes(repo: Repo, outputs: dict[str, Output]) -> Iterator[str]:
     try:
         with redirect_stderr(io.StringIO()):  # DVC prints that there are errors, not which
             drawn = match_defs_renderers(repo.plots.show())
-    except (DvcException, OSError, ValueError) as error:
+    except Exception as error:  # of three packages: a template that does not exist, for example
         yield message_of(error)
         return
     for renderer, sources, definitions in drawn:

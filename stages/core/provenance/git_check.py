@@ -8,7 +8,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage, Stage
 
 from stages.core.files import first_ten
-from stages.core.provenance.git import git, names
+from stages.core.provenance.git import git, names, prefix_of
 from stages.core.provenance.problems import (
     GIT,
     PUSH,
@@ -96,7 +96,7 @@ def git_problems(repo: Repo, stages: list[Stage], outputs: dict[str, Output]) ->
     literal = [f":(literal){path}" for path in paths]
     listing = git(Path(repo.root_dir), "status", *options, "--", *literal)
     # group the files by what their state means for a clone
-    prefix = Path(repo.root_dir).relative_to(repo.scm.root_dir).as_posix() + "/"
+    prefix = prefix_of(Path(repo.root_dir))
     found: dict[str, list[str]] = {}
     for entry in names(listing):
         state, path = entry[:2], entry[3:].removeprefix(prefix)

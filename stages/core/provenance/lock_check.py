@@ -6,6 +6,7 @@ first stage. `dvc status` reports absent data as deleted, and no parameter's val
 change of a dependency that lies inside another stage's output.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -24,6 +25,7 @@ from stages.core.files import first_ten
 from stages.core.provenance.displays import display_problems
 from stages.core.provenance.git_check import (
     data_problems,
+    files_of_dvc,
     git_problems,
     pipeline_problems,
     remote_problems,
@@ -37,7 +39,7 @@ from stages.core.provenance.problems import (
     path_of,
     relative_path,
 )
-from stages.core.provenance.records import file_causes, form_causes, version_causes
+from stages.core.provenance.records import file_causes, form_causes, import_causes, version_causes
 from stages.core.provenance.versions import version_notes
 
 MOST_READ = 1_000_000_000
@@ -58,7 +60,7 @@ def examine_project(root: Path, most_read: float = MOST_READ) -> Examination:
     except DvcException as error:
         add(Problem("project", f"{message_of(error)}. Run in a Git clone of the project."))
         return examined
-    if Path(repo.root_dir) != root.resolve():
+    if Path(repo.root_dir).resolve() != root.resolve():
         add(Problem("project", f"DVC's project is {repo.root_dir}: run the check there."))
         return examined
     if isinstance(repo.scm, NoSCM):
@@ -107,7 +109,10 @@ def load_stages(repo: Repo) -> tuple[list[Stage], list[Problem]]:
     """
     failures: list[tuple[str, Exception]] = []
     repo.stage_collection_error_handler = lambda path, error: failures.append((path, error))
-    stages, problems = list(repo.index.stages), []
+    try:
+        stages, problems = list(repo.index.stages), []
+    except Exception:  # DVC raises what it likes for an entry of another type than it expects
+        stages, problems, failures = load_each(repo)
     for path, error in failures:
         file = load_file(repo, str(Path(path).absolute()))
         where = relative_path(repo, file.path)
@@ -123,20 +128,30 @@ def load_stages(repo: Repo) -> tuple[list[Stage], list[Problem]]:
         for name in names:
             try:
                 stages.append(file.stages[name])
-            except DvcException as one:
+            except Exception as one:
                 problems.append(Problem(name, f"{where} cannot be read: {message_of(one)}"))
-    return sorted(stages, key=order_in_file), problems
+    # .dvc files first, then stages in dvc.yaml's order: an earlier problem is often the cause
+    return sorted(stages, key=lambda stage: (isinstance(stage, PipelineStage), stage.path)), problems
 
 
-def order_in_file(stage: Stage) -> tuple:
-    """.dvc files first, then stages in dvc.yaml's order: an earlier problem is often the cause."""
-    if isinstance(stage, PipelineStage):
-        return 1, stage.path, list(stage.dvcfile.stages).index(stage.name)
-    return 0, stage.path, 0
+def load_each(repo: Repo) -> tuple[list[Stage], list[Problem], list[tuple[str, Exception]]]:
+    """The stages of the files that can be read as a whole, no problem yet, and the other files."""
+    stages, failures = [], []
+    for name in files_of_dvc(repo):
+        path = str(Path(repo.root_dir) / name)
+        if name.endswith("dvc.lock") or not Path(path).exists():
+            continue
+        try:
+            stages += load_file(repo, path).stages.values()
+        except Exception as error:
+            failures.append((path, error))
+    return stages, [], failures
 
 
 @dataclass(frozen=True)
 class LockFile:
+    project: ProjectFile
+    """The dvc.yaml."""
     stages: dict | None
     """The file's entry of each stage, by name; None when there is no such file."""
     problems: list[Problem]
@@ -150,7 +165,7 @@ def lock_files(repo: Repo, stages: list[Stage]) -> dict[str, LockFile]:
         name = relative_path(repo, file._lockfile.path)
         if not file._lockfile.exists():
             missing = Problem(name, f"{name} does not exist: nothing was run", REPRO)
-            locks[path] = LockFile(None, [missing])
+            locks[path] = LockFile(file, None, [missing])
             continue
         content = file.lockfile_contents.get("stages", {})
         gone = [stage for stage in content if stage not in file.stages]
@@ -158,7 +173,7 @@ def lock_files(repo: Repo, stages: list[Stage]) -> dict[str, LockFile]:
         problems = [
             Problem(stage, cause.format(name, relative_path(repo, path), name)) for stage in gone
         ]
-        locks[path] = LockFile(content, problems)
+        locks[path] = LockFile(file, content, problems)
     return locks
 
 
@@ -182,6 +197,8 @@ def stage_problems(
         return
     causes = chain(
         command_causes(stage, lock),
+        doubled_causes(stage, lock),
+        source_causes(stage),
         chain.from_iterable(form_causes(stage, *records) for records in recorded(stage, lock)),
         (cause for dep in stage.deps for cause in dependency_causes(stage, dep, outputs)),
         (cause for out in stage.outs for cause in output_causes(out, examined)),
@@ -211,6 +228,24 @@ def command_causes(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, s
     elif stage.cmd_changed:
         before = lock.stages[stage.name]["cmd"]
         yield f"its command is {stage.cmd!r}; dvc.lock has {before!r}", REPRO
+
+
+def source_causes(stage: Stage) -> Iterator[tuple[str, str]]:
+    if stage.is_import and not stage.is_partial_import:
+        content = stage.dvcfile.load()
+        yield from import_causes(content["deps"][0], content["outs"][0], name_of(stage))
+
+
+def doubled_causes(stage: Stage, lock: LockFile | None) -> Iterator[tuple[str, str]]:
+    """An entry that dvc.yaml lists twice would be twice in dvc.lock after the next run."""
+    if lock is None:
+        return
+    entries = lock.project.contents["stages"].get(stage.name.partition("@")[0], {})
+    for section, items in entries.get("do", entries).items():
+        if isinstance(items, list) and section != "cmd":
+            counts = Counter(map(repr, items))
+            twice = [item for item, count in counts.items() if count > 1]
+            yield from ((f"its {section} in dvc.yaml have {item} twice", "") for item in twice)
 
 
 def dependency_causes(

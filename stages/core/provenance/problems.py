@@ -84,7 +84,9 @@ def message_of(error: Exception) -> str:
     """The message of a DVC exception as one line, with the line of the YAML file if it has one."""
     mark = getattr(error.__cause__, "problem_mark", None)
     line = f", line {mark.line + 1}" if mark else ""
-    text = " ".join(str(error).split()).rstrip(".")
+    text = (
+        " ".join(str(error).split()).rstrip(".") or f"an entry of another form ({type(error).__name__})"
+    )
     causes = [text + line + getattr(error, "hint", "")]
     if error.__cause__ is not None and not mark:
         causes.append(" ".join(str(error.__cause__).split()).rstrip("."))

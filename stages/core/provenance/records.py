@@ -27,7 +27,7 @@ from stages.core.provenance.problems import RECORD, REPRO, path_of
 
 UNREADABLE = (DvcException, OSError, IgnoreInCollectedDirError)
 FIELDS = {"path", "md5", "hash", "size", "nfiles", "isexec"}
-OF_CLOUDS = {"etag", "checksum", "version_id", "cloud", "files", "remote"}
+OF_CLOUDS = {"etag", "checksum", "version_id", "cloud", "files"}
 """Fields of data that a cloud versions, and not DVC."""
 
 
@@ -39,12 +39,13 @@ def form_causes(stage: Stage, records: list[dict], file: str) -> Iterator[tuple[
     counts = Counter(record["path"] for record in records)
     yield from ((f"{file} lists {path} {n} times", RECORD) for path, n in counts.items() if n > 1)
     remotes = stage.repo.config["remote"].values()
-    if stage.is_import or any(r.get("version_aware") or r.get("worktree") for r in remotes):
+    if stage.is_partial_import or any(r.get("version_aware") or r.get("worktree") for r in remotes):
         return
     for record in records:
         for key, expected in wrong_fields(record, of_pointer=not isinstance(stage, PipelineStage)):
             found = f"{key} {record[key]!r}" if key in record else f"no {key}"
-            yield f"{record['path']}: {file} has {found}; expected {expected}", RECORD
+            remedy = "" if key == "hash" else RECORD
+            yield f"{record['path']}: {file} has {found}; expected {expected}", remedy
 
 
 def wrong_fields(record: dict, of_pointer: bool) -> Iterator[tuple[str, str]]:
@@ -61,16 +62,28 @@ def wrong_fields(record: dict, of_pointer: bool) -> Iterator[tuple[str, str]]:
     if record.get("isexec", True) is not True:
         yield "isexec", "true, or no isexec"
     # a .dvc file also holds what its owner wrote, such as desc
-    foreign = record.keys() & OF_CLOUDS - {"remote"} if of_pointer else record.keys() - FIELDS
+    foreign = record.keys() & OF_CLOUDS if of_pointer else record.keys() - FIELDS
     if not folder and "nfiles" in record:
         foreign.add("nfiles")
     yield from ((key, "no such field") for key in sorted(foreign))
 
 
+def import_causes(source: dict, data: dict, file: str) -> Iterator[tuple[str, str]]:
+    """Compare the record of what was imported with that of the data: they are the same bytes."""
+    same = source.get("md5") == data.get("md5")
+    for key in ("size", "nfiles", "hash"):
+        if source.get(key) != data.get(key) and (same or key in source):
+            yield (
+                f"{file} has {key} {source.get(key)} for the source of {data['path']}, "
+                f"{data.get(key)} for the data. Restore it, or run `dvc update {file}`",
+                "",
+            )
+
+
 def version_causes(dep: Output, out: Output, owner: str, wrote: str) -> Iterator[tuple[str, str]]:
     """Compare the records of one path: of the stage that read it, and of `owner`, which wrote it."""
     path = path_of(dep)
-    if dep.hash_info != out.hash_info:
+    if dep.hash_info.value != out.hash_info.value:
         hashes = [entry.hash_info.value[:8] for entry in (out, dep)]
         yield f"{path}: {owner} {wrote} {hashes[0]}, this stage read {hashes[1]}", REPRO
         return
@@ -100,14 +113,15 @@ def file_causes(
         return
     try:
         meta, found = built(entry, entry.fs_path, by_date)
-        unseen = found.hash_info != entry.hash_info and entry.use_cache and not entry.workspace_status()
-        names = different_files(entry, found) if found.hash_info != entry.hash_info else []
+        other = found.hash_info.value != entry.hash_info.value
+        unseen = other and entry.use_cache and not entry.workspace_status()
+        names = different_files(entry, found) if other else []
     except UNREADABLE as error:
         yield f"{path} cannot be read: {' '.join(str(error).split()).rstrip('.')}", ""
         return
     if unseen:
         yield unseen_cause(entry, names), ""
-    elif found.hash_info != entry.hash_info:
+    elif other:
         yield f"{path} {modified}{names and f': {first_ten(names, str)}' or ''}", remedy
     else:
         yield from ((f"{path}: {difference}", RECORD) for difference in differences(entry.meta, meta))
