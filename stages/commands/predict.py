@@ -62,7 +62,10 @@ def main(
 
 def find_files(paths: list[str]) -> list[Path]:
     files = []
-    for path in map(Path, paths):
+    for name in paths:
+        path = Path(name)
+        if not name:  # which Path takes for the current folder
+            raise FileNotFoundError("a path is empty; expected an image or a folder of them.")
         if path.is_dir():
             files += walk(path)[0].all_files()
         elif path.exists():

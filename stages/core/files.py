@@ -26,7 +26,7 @@ from stages.core.names import csv_cell, shown
 SHOWN = 10
 WAYS_OUT = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
-    errno.EISDIR: "move that folder away",
+    errno.EISDIR: "move that folder away or choose another name",
     errno.ENOTDIR: "move the file that is in the way",
     errno.EEXIST: "move the file that is in the way",
     errno.EBUSY: "mount its disk one folder higher",
