@@ -52,7 +52,7 @@ def frozen(network: nn.Module) -> list[str]:
     parameters = [
         name
         for name, parameter in network.named_parameters()
-        if not (parameter.requires_grad or name.endswith("pos_embed"))
+        if not (parameter.requires_grad or name.endswith(("pos_embed", "relative_pos")))
     ]
     norms = [name for name, module in network.named_modules() if not module.training]
     network.eval()
