@@ -1,8 +1,8 @@
 """Names of classes and files are data. In a file they round-trip exactly; in a message they only show.
 
-A file system allows any character in a name but a slash and NUL. Some act when they are printed: control
-characters steer a terminal, direction marks reorder a line, and a spreadsheet computes a cell that starts
-with an equals sign.
+A file system allows any character in a name but a slash and NUL. Some act when they are printed:
+control characters steer a terminal, direction marks reorder a line, and a spreadsheet computes a cell
+that starts with an equals sign.
 """
 
 import json
@@ -17,7 +17,7 @@ JOINERS = "\u200c\u200d"
 FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters that are drawn as nothing."""
 FORMULA = re.compile(r"(?:^|(?<=;))[=+@\-\uff0b\uff0d\uff1d\uff20]")
-"""What starts a formula in a spreadsheet, also after a semicolon: it separates cells in some countries."""
+"""What starts a formula in a spreadsheet, also after a semicolon, which can separate cells."""
 
 
 def shown(text: str) -> str:

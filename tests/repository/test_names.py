@@ -100,7 +100,9 @@ def run(tmp_path_factory) -> Layout:
     layout, variant = Layout(root), 0
     for name in NASTY:
         for file in (f"{name}.png", "1.png", "2.png", "3.png", "4.png", "5.png"):
-            picture(root / "data/photos" / name / file, variant := variant + 1, variant % 7 / 7, (20, 16))
+            picture(
+                root / "data/photos" / name / file, variant := variant + 1, variant % 7 / 7, (20, 16)
+            )
     write_params(
         root,
         dataset={"path": "data/photos", "near_duplicates": 0},
@@ -134,7 +136,9 @@ def test_class_names_are_the_folders_names_in_every_file(run):
 
 
 def test_every_image_is_listed_and_scored_under_its_own_name(run):
-    listed = [image for name in ("train", "val", "test") for image in read_list(getattr(run, f"{name}_list"))]
+    listed = [
+        image for name in ("train", "val", "test") for image in read_list(getattr(run, f"{name}_list"))
+    ]
     photos = run.root / "data/photos"
     there = {path.relative_to(run.root).as_posix() for path in photos.rglob("*") if path.is_file()}
     assert {image.path for image in listed} == there and len(listed) == len(there)
@@ -173,7 +177,9 @@ def test_predict_names_every_file_and_class(run, kind):
     text, unread = predict.main([str(path) for path in files], top=2, kind=kind, root=run.root)
     assert not unread and not any(map(acts, text.replace("\n", "")))
     if kind == "table":
-        assert [line.split("  ")[0].rstrip() for line in text.splitlines()] == [shown(str(file)) for file in files]
+        assert [line.split("  ")[0].rstrip() for line in text.splitlines()] == [
+            shown(str(file)) for file in files
+        ]
         return
     if kind == "csv":
         rows = [[unescape(cell) for cell in row] for row in csv.reader(text.splitlines())][1:]
