@@ -1,7 +1,7 @@
 """Show which pixels spoke for a class, beside the images.
 
-Reads   configs/rendered.py, data/checkpoints/best.pth, data/predictions/test.csv, the images,
-        params.yaml: cam
+Reads   configs/rendered.py, data/checkpoints/best.pth, data/predictions/test.csv,
+        data/dataset/test.txt, the images, params.yaml: cam
 Writes  metrics/cam_report/     index.html and its images
 
     python -m stages.cam_report
@@ -17,9 +17,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from stages.core.explaining.cam import grayscale_cams, overlay
-from stages.core.explaining.layers import last_spatial_layer
+from stages.core.explaining.layers import check_layers, last_spatial_layer
 from stages.core.files import whole_folder
 from stages.core.images.archives import ensure_images
+from stages.core.images.lists import read_list
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import as_shown, load_images
 from stages.core.layout import Layout
@@ -50,8 +51,15 @@ def main(root: Path = Path()) -> None:
     model, classes = load_classifier(cfg, layout.checkpoint, device)
     targets = [target_class(row, cam.target_category, classes) for row in chosen]
     labels = [classes.index(target) for target in targets]
-    crops, inputs = load_images(cfg, model, [root / row.path for row in chosen])
-    layers = cam.target_layers or [last_spatial_layer(model, inputs[:1].clone())]
+    layers = cam.target_layers
+    if chosen:
+        contents = {image.path: image.sha256 for image in read_list(layout.test_list)}
+        files = [(root / row.path, contents.get(row.path, "")) for row in chosen]
+        crops, inputs = load_images(cfg, model, files)
+        if layers:
+            check_layers(model, layers, inputs[:1])
+        else:
+            layers = [last_spatial_layer(model, inputs[:1])]
 
     # a map for each method and image, over the image
     with whole_folder(layout.cam_report) as folder:
@@ -68,8 +76,9 @@ def main(root: Path = Path()) -> None:
                     cam.eigen_smooth,
                     cam.aug_smooth,
                 )
-                file = f"{index:03d}-{method.replace('+', 'p')}.jpg"
-                save(folder / file, overlay(as_shown(crops[index]), maps[0]))
+                file = f"{index:03d}-{method.replace('+', 'p')}.jpg" if maps[0].any() else ""
+                if file:
+                    save(folder / file, overlay(as_shown(crops[index]), maps[0]))
                 overlays[index].append(Overlay(file, method, target))
                 bar.update()
         bar.close()
@@ -85,15 +94,18 @@ def main(root: Path = Path()) -> None:
         mistakes = sum(not row.correct for row in predictions)
         page = report_page(reported, layers, len(predictions), mistakes)
         (folder / "index.html").write_text(page, encoding="utf-8")
+    silent = sum(not shown.file for image in overlays for shown in image)
     print(
-        f"{len(chosen)} images, {', '.join(cam.methods)} at {', '.join(layers)} -> "
+        f"{len(chosen)} images, {', '.join(cam.methods)} at {', '.join(layers) or 'no layer'} -> "
         f"{layout.relative(layout.cam_report)}/index.html"
+        + (f"; in {silent} maps no pixel spoke for the class" if silent else "")
+        + ("" if chosen else "; no test image is classified rightly (cam.select: correct)")
     )
 
 
 def select(predictions: list[Prediction], how: str, num_images: int) -> list[Prediction]:
-    """mistakes: most confident first, then correct ones; correct: most confident first; random: by
-    hash of the path, the same ones every time."""
+    """mistakes: most confident first, then correct ones; correct: most confident first, perhaps none;
+    random: by hash of the path, the same ones every time."""
     if not predictions:
         raise ValueError("data/predictions/test.csv has no row. Run `dvc repro evaluate`.")
     by_score = sorted(predictions, key=lambda row: (-row.score, row.path))

@@ -198,7 +198,7 @@ def pretrained_features(project: Path):
     features = []
     for path, _ in images:
         with torch.no_grad():
-            inputs = load_images(cfg, model, [project / "data/photos" / path])[1]
+            inputs = load_images(cfg, model, [(project / "data/photos" / path, "")])[1]
             features.append(model.extract_feat(inputs)[-1][0])
     return torch.stack(features).numpy(), images
 

@@ -45,6 +45,20 @@ def test_images_are_numbered_files_beside_the_page_and_numbers_are_those_of_the_
     assert "火龙果, taken for other, score 0.500" in shown.text
 
 
+def test_a_map_that_is_empty_is_said_in_words():
+    overlays = [Overlay("", "gradcam", "apple")]
+    picture = ReportedImage("a.jpg", "apple", "apple", 0.5, "000.jpg", overlays)
+    shown = Page(report_page([picture], ["backbone.layer4"], num_images=20, num_mistakes=3))
+    assert [image["src"] for image in shown.images] == ["000.jpg"]
+    assert "no pixel spoke for apple" in shown.text
+
+
+def test_a_report_without_images_says_why():
+    shown = Page(report_page([], [], num_images=20, num_mistakes=20))
+    assert "top-1 0.00 %. Shown: 0." in shown.text and shown.images == []
+    assert "No test image is classified rightly" in shown.text
+
+
 def row(path: str, label: str, prediction: str, score: float) -> Prediction:
     return Prediction(path, label, [prediction, "z"], [score, 0.0])
 

@@ -18,9 +18,10 @@ class ImageReader:
         with DefaultScope.overwrite_default_scope("mmpretrain"):
             self.pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
 
-    def read(self, path: Path) -> dict:
-        """One image, resized and cropped. Raises OSError, or ValueError for a file that is no image."""
-        return self.pipeline({"img_path": str(path)})
+    def read(self, path: Path, sha256: str = "") -> dict:
+        """One image, resized and cropped. Raises OSError, or ValueError for a file that is no image, or
+        whose content is not the one that sha256 names."""
+        return self.pipeline({"img_path": str(path), "sha256": sha256})
 
     def batch(self, samples: list[dict]) -> tuple[Tensor, Tensor]:
         """(crops, inputs) of what `read` returned: crops (N, 3, H, W) uint8 BGR, the squares that the
@@ -30,10 +31,10 @@ class ImageReader:
         return crops, self.model.data_preprocessor(data, training=False)["inputs"]
 
 
-def load_images(cfg: Config, model: nn.Module, paths: list[Path]) -> tuple[Tensor, Tensor]:
-    """`ImageReader.batch` of these files."""
+def load_images(cfg: Config, model: nn.Module, files: list[tuple[Path, str]]) -> tuple[Tensor, Tensor]:
+    """`ImageReader.batch` of these files and their SHA-256."""
     reader = ImageReader(cfg, model)
-    return reader.batch([reader.read(path) for path in paths])
+    return reader.batch([reader.read(path, sha256) for path, sha256 in files])
 
 
 def as_shown(crop: Tensor) -> np.ndarray:

@@ -27,7 +27,7 @@ TEMPLATES = Environment(
 @dataclass(frozen=True)
 class Overlay:
     file: str
-    """Its name beside the page."""
+    """Its name beside the page; empty if no pixel spoke for the class."""
     method: str
     target: str
     """The class that the map is for."""
@@ -47,7 +47,7 @@ class ReportedImage:
 def report_page(
     images: list[ReportedImage], layers: list[str], num_images: int, num_mistakes: int
 ) -> str:
-    """num_images, num_mistakes: of the whole test split."""
+    """num_images, num_mistakes: of the whole test split. images may be empty."""
     return TEMPLATES.get_template("cam.html.j2").render(
         images=images,
         layers=layers,

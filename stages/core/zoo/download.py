@@ -28,7 +28,7 @@ from tqdm import tqdm
 from stages.core.names import shown
 from stages.core.networks.efficientnet_lite import convert_lite0
 from stages.core.params import WeightsParams
-from stages.core.zoo.http import Bounds, Undelivered, open_url
+from stages.core.zoo.http import BOUNDS, Bounds, Undelivered, open_url
 from stages.core.zoo.index import LIST, PACKAGED, find_model
 
 OPENMMLAB = "https://download.openmmlab.com/"
@@ -144,7 +144,7 @@ def contents(path: Path) -> str:
     return f"a web page of {size}" if start.lstrip().startswith(b"<") else size
 
 
-def download(url: str, path: Path, bounds: Bounds = Bounds()) -> Path:
+def download(url: str, path: Path, bounds: Bounds = BOUNDS) -> Path:
     """Download over http(s), with a progress bar on a terminal. Raises RuntimeError or OSError."""
     with explained(url, path.parent):
         size, pieces = open_with_room(url, path.parent, bounds)
@@ -155,7 +155,7 @@ def download(url: str, path: Path, bounds: Bounds = Bounds()) -> Path:
     return path
 
 
-def download_with_mim(weights: WeightsParams, folder: Path, bounds: Bounds = Bounds()) -> Path:
+def download_with_mim(weights: WeightsParams, folder: Path, bounds: Bounds = BOUNDS) -> Path:
     """`mim download mmpretrain --config <model> --dest <folder>`, with the checks that openmim lacks.
 
     openmim saves an error page as the checkpoint, waits for ever, and needs a Content-Length, so its

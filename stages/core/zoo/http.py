@@ -46,6 +46,9 @@ class Bounds:
     redirects: int = 10
 
 
+BOUNDS = Bounds()
+
+
 class Undelivered(Exception):
     """Why a file did not come, as a part of a sentence."""
 
@@ -53,8 +56,8 @@ class Undelivered(Exception):
 def open_url(url: str, bounds: Bounds) -> tuple[int | None, Iterator[bytes]]:
     """The file's size, or None where the server does not say it, and its bytes in pieces.
 
-    Raises Undelivered, the iterator does too. A thread asks the server, and this one waits no longer than
-    the bounds say: looking up a name, TLS and headers have no time limit of their own.
+    Raises Undelivered, the iterator does too. A thread asks the server, and this one waits no longer
+    than the bounds say: looking up a name, TLS and headers have no time limit of their own.
     """
     received: Queue = Queue(maxsize=8)
     threading.Thread(target=receive, args=(url, bounds.redirects, received), daemon=True).start()
@@ -115,7 +118,7 @@ class Session(requests.Session):
         """So that requests follows none."""
 
     def follow(self, url: str, redirects: int) -> requests.Response:
-        """The answer with the file. A checksum proves it, so a redirect from https to http is followed."""
+        """The answer with the file. A checksum proves it, so https may redirect to http."""
         for number in range(redirects + 1):
             where = f"a redirect to {shown(url)[:200]}" if number else "the address"
             if not url.lower().startswith(("http://", "https://")):
