@@ -55,6 +55,11 @@ def test_only_fixed_position_tables_are_frozen(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_in_evaluation_no_part_trains(family):
+    assert [name for name, module in network(family)[0].named_modules() if module.training] == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_scores_depend_on_every_trained_tensor(family):
     model, size = network(family)
     model.train()  # LeViT and its like keep their position biases as constants otherwise

@@ -3,12 +3,18 @@
 CORRECTED names the one that takes a network's place; the pretrained tensors keep their names.
 """
 
-from mmpretrain.models.backbones import VGG, DeiT3, InceptionV3
+from mmpretrain.models.backbones import VGG, DeiT3, InceptionV3, PyramidVig, Vig
 from mmpretrain.models.backbones.deit3 import DeiT3TransformerEncoderLayer
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-CORRECTED = {"DeiT3": "DeiT3WithBothNorms", "InceptionV3": "InceptionV3Features", "VGG": "VGGFeatures"}
+CORRECTED = {
+    "DeiT3": "DeiT3WithBothNorms",
+    "InceptionV3": "InceptionV3Features",
+    "PyramidVig": "PyramidVigWithModes",
+    "VGG": "VGGFeatures",
+    "Vig": "VigWithModes",
+}
 
 
 class LayerWithBothNorms(DeiT3TransformerEncoderLayer):
@@ -28,6 +34,24 @@ class DeiT3WithBothNorms(DeiT3):
         super().__init__(*args, **options)
         for layer in self.layers:
             layer.__class__ = LayerWithBothNorms  # DeiT3 takes no class for its layers
+
+
+class WithModes:
+    """MMPretrain's ViG never changes to evaluation, so its scores would depend on the other images of
+    the batch, and the norms of its stem are never trained."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        return nn.Module.train(self, mode)
+
+
+@MODELS.register_module()
+class VigWithModes(WithModes, Vig):
+    pass
+
+
+@MODELS.register_module()
+class PyramidVigWithModes(WithModes, PyramidVig):
+    pass
 
 
 @MODELS.register_module()
