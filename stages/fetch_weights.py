@@ -15,10 +15,12 @@ from pathlib import Path
 from stages.core.files import together, write_json, write_text
 from stages.core.layout import Layout
 from stages.core.networks.checkpoint import write_checkpoint
+from stages.core.networks.efficientnet_lite import convert_lite0
 from stages.core.params import load_params
 from stages.core.seals import sealed_text
-from stages.core.zoo.download import find_weights, read_tensors
-from stages.core.zoo.index import model_config
+from stages.core.zoo.download import find_weights
+from stages.core.zoo.index import PACKAGED, model_config
+from stages.core.zoo.weights_file import read_tensors
 
 
 def main(root: Path = Path()) -> None:
@@ -34,7 +36,9 @@ def main(root: Path = Path()) -> None:
     try:
         # find or download
         file = find_weights(weights, root, downloads, folder)
-        tensors = read_tensors(file, weights.model) if file else {}
+        tensors = read_tensors(file.path, file.url or file.path.name) if file else {}
+        if weights.model == PACKAGED and "_conv_stem.weight" in tensors:
+            tensors = convert_lite0(tensors)
         source = {
             "model": weights.model,
             "num_tensors": len(tensors),

@@ -179,8 +179,8 @@ def pretrained_features(project: Path):
     from stages.core.images.lists import read_classes, read_list
     from stages.core.inference.inputs import load_images
     from stages.core.machine.placement import open_config
-    from stages.core.networks.checkpoint import load_pretrained
     from stages.core.params import load_params
+    from stages.core.training.pretrained import load_pretrained
 
     run(project, "render_config")
     # with the run's kernels: the same bytes, and with them the same scenes, in each run

