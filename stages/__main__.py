@@ -20,8 +20,9 @@ def main(arguments: list[str]) -> None:
     name, *rest = arguments
     module = name.replace("-", "_")
     if module not in summaries:
-        near = get_close_matches(module, summaries) or summaries
-        raise ValueError(f"no command is called {name!r}; expected one of {', '.join(near)}.")
+        near = get_close_matches(module, summaries)
+        hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(summaries)}."
+        raise ValueError(f"no command is called {name!r}. {hint}")
     sys.argv = [f"python -m stages {module}", *rest]
     runpy.run_module(f"stages.commands.{module}", run_name="__main__")
 

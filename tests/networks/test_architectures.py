@@ -102,8 +102,8 @@ def test_it_renders_trains_and_predicts(project, model, strategy):
         moved = [key for key in trained if key in before and before[key].shape == trained[key].shape]
         assert any(not torch.equal(trained[key], before[key]) for key in moved)
     image = next((project / "data/photos/a").iterdir())
-    text, unreadable = predict.main([str(image)], kind="json", root=project)
-    (answer,) = json.loads(text)
+    unreadable: list[str] = []
+    (answer,) = json.loads("".join(predict.main([str(image)], unreadable, kind="json", root=project)))
     assert {entry["name"] for entry in answer["classes"]} == {"a", "b"} and not unreadable
     assert sum(entry["score"] for entry in answer["classes"]) == pytest.approx(1, abs=1e-4)
 

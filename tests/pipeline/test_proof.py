@@ -39,7 +39,8 @@ def test_check_passes_in_a_clone_without_data(project, tmp_path):
     output = python(without_data, "-m", "stages", "check")
     assert re.fullmatch(
         r"7 stages, \d+ dependencies and parameter groups, \d+ outputs, 0 \.dvc files: everything matches "
-        r"dvc\.lock and is in Git; no remote is configured, so none was asked for the data\n",
+        r"dvc\.lock and is in Git; no remote is configured, so none was asked for the data\n"
+        r"data: not here, so not looked at: data/sample, .*, and 3 more\n",
         output,
     )
 

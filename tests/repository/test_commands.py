@@ -21,9 +21,9 @@ def test_each_command_is_listed_with_a_short_line(arguments):
 
 def test_an_unknown_command_is_one_line_that_names_the_nearest():
     assert stages("predicts", expect=1) == (
-        "error: no command is called 'predicts'; expected one of predict.\n"
+        "error: no command is called 'predicts'. Did you mean predict?\n"
     )
-    assert stages("xyz", expect=1).endswith(f"expected one of {', '.join(COMMANDS)}.\n")
+    assert stages("xyz", expect=1).endswith(f"Commands: {', '.join(COMMANDS)}.\n")
 
 
 def test_a_command_may_be_written_with_hyphens():
