@@ -25,13 +25,14 @@ def version_notes(repo: Repo, locked: dict[str, dict]) -> list[str]:
     now = versions((root / REQUIREMENTS).read_text(encoding="utf-8", errors="replace"))
     found: dict[str, list[str]] = {}
     for stage, used in versions_used(root, locked, now).items():
-        names = sorted(name for name in used | now if used.get(name) != now.get(name))
-        changes = [f"{name} {used.get(name, 'none')} -> {now.get(name, 'none')}" for name in names]
+        # a package that is new was not used
+        names = sorted(name for name in used if used[name] != now.get(name))
+        changes = [f"{name} {used[name]} -> {now.get(name, 'none')}" for name in names]
         if changes:
             found.setdefault(first_ten(changes, str), []).append(stage)
     return [
         f"note: {REQUIREMENTS} changed after {', '.join(stages)} ran ({changes}). `make verify` shows "
-        "whether the results stay the same; `dvc repro --force` makes them anew"
+        "whether the results stay the same"
         for changes, stages in found.items()
     ]
 
