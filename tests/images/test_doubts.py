@@ -3,6 +3,7 @@
 import io
 import random
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,7 +27,7 @@ def saved(image: Image.Image, kind: str, **options) -> bytes:
 
 def doubts(content: bytes) -> str:
     image, told = decode_with_doubts(content)
-    return "; ".join([*told, *find_doubts(content, image)])
+    return "; ".join([*told, *find_doubts(content, np.asarray(image))])
 
 
 def without_middle(content: bytes) -> bytes:

@@ -12,10 +12,11 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
+from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageStat
 
 BLANK = 2.0
 """Standard deviation of a channel, of 255. Below it in each, the image is almost one colour."""
@@ -30,9 +31,12 @@ PIXELS_PER_ZERO = 2560
 TRAILERS = (b"MPF\0", b"MotionPhoto", b"MicroVideo", b"SEFT")
 """Phones keep more behind a photo's end, and say so by one of these: a second image or a film."""
 
+MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+"""The next of a JPEG's markers; within compressed data, the one that ends them."""
 
-def find_doubts(content: bytes, image: Image.Image) -> list[str]:
-    """What is doubtful. image: what the file was decoded to."""
+
+def find_doubts(content: bytes, pixels: np.ndarray) -> list[str]:
+    """What is doubtful. pixels: (H, W, 3), what the file was decoded to."""
     if content.startswith(b"\xff\xd8"):
         doubts = [libjpeg_warning(content), behind_jpeg(content)]
     elif content.startswith(b"\x89PNG"):
@@ -41,38 +45,48 @@ def find_doubts(content: bytes, image: Image.Image) -> list[str]:
         doubts = [] if content.rstrip(b"\0").endswith(b";") else ["it does not end as a GIF does"]
     elif content.startswith(b"RIFF"):
         doubts = [behind(content, 8 + int.from_bytes(content[4:8], "little"))]
-        doubts += [zeros(data, image) for data in webp_data(content)]
+        doubts += [zeros(data, pixels) for data in webp_data(content)]
     elif content[4:8] == b"ftyp":
-        doubts = [zeros(content[content.find(b"mdat") :], image)]
+        doubts = [zeros(content[content.find(b"mdat") :], pixels)]
     else:
         doubts = []
-    return [doubt for doubt in [*doubts, *pixel_doubts(image)] if doubt]
+    return [doubt for doubt in [*doubts, *pixel_doubts(pixels)] if doubt]
 
 
 def libjpeg_warning(content: bytes) -> str:
     """Pillow drops the warnings of libjpeg; OpenCV writes the first one to the process's stderr."""
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as told:
-        stderr = os.dup(2)
-        os.dup2(told.fileno(), 2)
-        try:
-            # all of the data is read, but only an eighth of the pixels is computed
-            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        except cv2.error:
-            decoded = None
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    told = opened_by(os.getpid())
+    stderr = os.dup(2)
+    os.dup2(told.fileno(), 2)
+    try:
+        # all of the data is read, but only an eighth of the pixels is computed
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    except cv2.error:
+        decoded = None
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    if told.seek(0, os.SEEK_END):
         told.seek(0)
         warning = " ".join(told.read().decode("ascii", "replace").split())
-    return warning or ("" if decoded is not None else "OpenCV cannot decode it")
+        told.seek(0)
+        told.truncate()
+        return warning
+    return "" if decoded is not None else "OpenCV cannot decode it"
+
+
+@cache
+def opened_by(process: int) -> BinaryIO:
+    """A file for what a process writes; opening one for each image would take longer than decoding."""
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def behind_jpeg(content: bytes) -> str:
     """Data behind the end of the image, unless they are what phones append, or padding."""
     position = 2
     while position + 4 <= len(content):
-        marker = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]").search(content, position)
+        marker = MARKER.search(content, position)
         if not marker:
             return ""
         if content[marker.end() - 1] == 0xD9:
@@ -113,23 +127,22 @@ def webp_data(content: bytes) -> Iterator[bytes]:
         position = end + end % 2
 
 
-def zeros(data: bytes, image: Image.Image) -> str:
-    limit = ZEROS + image.width * image.height // PIXELS_PER_ZERO
+def zeros(data: bytes, pixels: np.ndarray) -> str:
+    height, width, _ = pixels.shape
+    limit = ZEROS + height * width // PIXELS_PER_ZERO
     return (
         f"its compressed data hold more than {limit} zeros in a row" if bytes(limit + 1) in data else ""
     )
 
 
-def pixel_doubts(image: Image.Image) -> Iterator[str]:
+def pixel_doubts(pixels: np.ndarray) -> Iterator[str]:
     # almost one colour
-    if max(ImageStat.Stat(image).stddev) < BLANK:
+    if cv2.meanStdDev(pixels)[1].max() < BLANK:
         yield "it is almost one colour"
         return
 
     # cut, and saved again
-    height = int(image.height * CUT_SHARE)
-    lower = image.crop((0, image.height - height, image.width, image.height))
-    if height >= 4 and all(
-        abs(low - CUT_GREY) <= 2 and abs(high - CUT_GREY) <= 2 for low, high in lower.getextrema()
-    ):
+    rows = int(len(pixels) * CUT_SHARE)
+    lower = pixels[len(pixels) - rows :]
+    if rows >= 4 and lower.min() >= CUT_GREY - 2 and lower.max() <= CUT_GREY + 2:
         yield "its lower part is flat grey, as in a JPEG that was cut"
