@@ -112,6 +112,9 @@ def count(examined: Examined, splits: dict[str, list[DatasetImage]]) -> dict[str
         "near_duplicates_across_classes": sum("class" in finding.across for finding in near),
         "near_duplicates_across_splits": sum("split" in finding.across for finding in near),
         "shared_scenes": kinds["shared scene"],
+        "doubtful_labels": kinds["doubtful label"],
+        "odd_images": kinds["odd image"],
+        "left_out": kinds["excluded"],
     }
 
 

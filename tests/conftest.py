@@ -31,9 +31,13 @@ def write_params(root: Path, **sections) -> None:
         else:
             content[section] = values
     yaml.dump(content, root / "params.yaml")
+    exclude = root / content["dataset"]["exclude"]
+    if not exclude.exists():
+        exclude.parent.mkdir(parents=True, exist_ok=True)
+        exclude.write_text("path,reason\n", encoding="utf-8")
 
 
-def picture(path: Path, variant: int = 0, hue: float = 0.0, size: tuple[int, int] = (40, 30)) -> Path:
+def draw_image(path: Path, variant: int = 0, hue: float = 0.0, size: tuple[int, int] = (40, 30)) -> Path:
     """A small image, another one for each variant: a bar of the given hue on grey."""
     path.parent.mkdir(parents=True, exist_ok=True)
     grey = 60 + variant % 120
@@ -49,7 +53,7 @@ def class_folders(folder: Path, classes: dict[str, int], start: int = 0) -> Path
     """A folder of images for each class, so many of each, all different."""
     for index, (name, count) in enumerate(classes.items()):
         for number in range(count):
-            picture(folder / name / f"{number:03d}.png", start + number, hue=index / len(classes))
+            draw_image(folder / name / f"{number:03d}.png", start + number, hue=index / len(classes))
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import torch
-from conftest import REPO, picture, write_params
+from conftest import REPO, draw_image, write_params
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import BaseMetric
@@ -156,7 +156,7 @@ def toy_project(folder: Path, device: str = "cpu", **train) -> None:
     for split, count in COUNTS.items():
         images = []
         for number in range(2 * count):
-            path = picture(folder / f"data/{split}/{number}.png", variant, number % 2 / 2, (20, 16))
+            path = draw_image(folder / f"data/{split}/{number}.png", variant, number % 2 / 2, (20, 16))
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
             images.append(ListedImage(layout.relative(path), number % 2, sha256))
             variant += 1

@@ -48,6 +48,8 @@ PATHS = {
     "predictions": "data/predictions/test.csv",
     # cam-report
     "cam_report": "metrics/cam_report",
+    # check-dataset, git-ignored
+    "label_page": "dvc_plots/labels.html",
     # compare-experiments, git-ignored
     "experiments": "dvc_plots/experiments.png",
     # use-preset

@@ -119,10 +119,12 @@ class DatasetParams(Checked):
     fold: str
     near_duplicates: Annotated[int, Field(ge=0, le=16)]
     scenes: Annotated[float, Field(ge=0, lt=1)]
+    exclude: str
     on_error: Literal["fail", "exclude"]
 
     rules = (
         ("path", lambda p: p.path, "a folder or an archive"),
+        ("exclude", lambda p: p.exclude, "a CSV with the columns path,reason, such as data/exclude.csv"),
         ("class_level", lambda p: p.class_level != 0, "1 or more, or -1 for the innermost folder"),
         (
             "test_fraction",

@@ -1,5 +1,7 @@
 """check_dataset reports what prepare-dataset would find, on any folder."""
 
+import html
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -15,7 +17,7 @@ from stages.core.dataset.sources import DatasetImage
 def check(folder, *arguments, expect=0):
     project = folder.parent
     write_params(project)
-    command = ["-m", "stages", "check_dataset", str(folder)]
+    command = ["-m", "stages", "check_dataset", "--no-labels", str(folder)]
     return python(project, *command, *arguments, expect=expect, PYTHONPATH=str(REPO))
 
 
@@ -82,3 +84,25 @@ def test_official_splits_and_groups_are_checked_as_the_stage_does(tmp_path):
 def test_the_report_counts_official_splits():
     images = [DatasetImage(Path(f"{n}.png"), "a", "train" if n else "test") for n in range(4)]
     assert "official splits: 1 test, 3 train" in report(images)
+
+
+@pytest.mark.slow
+def test_labels_that_look_wrong_are_on_a_page_with_the_lines_that_leave_them_out(tmp_path):
+    root = tmp_path / "project"
+    class_folders(root / "photos", {"apple": 24, "<b>pear": 24})
+    shutil.move(root / "photos/apple/000.png", root / "photos/<b>pear/=a,'.png")
+    write_params(root, dataset={"path": "photos", "scenes": 0.99})
+    environment = {"PYTHONPATH": str(REPO)}
+    command = ["-m", "stages", "check_dataset", "photos", "--near-duplicates", "0"]
+    output = python(root, *command, **environment)
+    assert "1 labels look wrong" in output
+    assert "<b>pear/=a,'.png: it looks like 'apple' (" in output
+
+    page = (root / "dvc_plots/labels.html").read_text(encoding="utf-8")
+    assert "Labels that look wrong: 1" in page and "<b>pear" not in page and "&lt;b&gt;pear" in page
+    assert not re.search(r'(src|href)="(?!data:image/jpeg;base64,)', page) and "<script" not in page
+    row = html.unescape(re.search("<code>(.*?)</code>", page)[1])
+    (root / "exclude.csv").write_text(f"path,reason\n{row}\n", encoding="utf-8")
+    output = python(root, *command, "--exclude", "exclude.csv", **environment)
+    assert "47 images in 2 classes" in output and "look wrong" not in output
+    assert "photos/<b>pear/=a,'.png: doubtful label" in output.replace("  <b>", "  photos/<b>")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import PIL
 import pytest
-from conftest import picture
+from conftest import draw_image
 from PIL import Image
 
 from stages.core.dataset import checks
@@ -17,7 +17,7 @@ from stages.core.images.decoding import RULE
 
 
 def test_a_good_image_has_its_size_and_the_hash_of_its_bytes(tmp_path):
-    path = picture(tmp_path / "a.png", size=(40, 30))
+    path = draw_image(tmp_path / "a.png", size=(40, 30))
     checked = check_image(path)
     assert (checked.width, checked.height, checked.problem) == (40, 30, "")
     assert checked.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -25,7 +25,7 @@ def test_a_good_image_has_its_size_and_the_hash_of_its_bytes(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif", "ppm", "gif"])
 def test_formats_that_training_reads_are_accepted(tmp_path, suffix):
-    assert check_image(picture(tmp_path / f"a.{suffix}")).problem == ""
+    assert check_image(draw_image(tmp_path / f"a.{suffix}")).problem == ""
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "CMYK"])
@@ -60,7 +60,7 @@ def test_a_broken_link_is_found(tmp_path):
 
 
 def test_the_number_of_processes_changes_nothing(tmp_path):
-    paths = [picture(tmp_path / f"{n}.png", n) for n in range(70)]
+    paths = [draw_image(tmp_path / f"{n}.png", n) for n in range(70)]
     one = list(check_images(paths, 0, tmp_path / "one"))
     assert one == list(check_images(paths, 3, tmp_path / "three")) == [check_image(p) for p in paths]
 
@@ -75,7 +75,7 @@ def test_a_pipe_and_a_film_are_named_and_not_read(tmp_path):
 
 
 def test_a_second_check_does_not_wait_for_the_first(tmp_path):
-    paths = [picture(tmp_path / f"{n}.png", n) for n in range(5)]
+    paths = [draw_image(tmp_path / f"{n}.png", n) for n in range(5)]
     first = check_images(paths, 0, tmp_path / "cache")
     next(first)
     assert len(list(check_images(paths, 0, tmp_path / "cache"))) == 5
@@ -83,7 +83,7 @@ def test_a_second_check_does_not_wait_for_the_first(tmp_path):
 
 
 def test_what_was_found_before_an_interruption_is_kept(tmp_path, monkeypatch):
-    paths = [picture(tmp_path / f"{n}.png", n) for n in range(5)]
+    paths = [draw_image(tmp_path / f"{n}.png", n) for n in range(5)]
     interrupted = check_images(paths, 0, tmp_path / "cache")
     before = [next(interrupted) for _ in range(3)]
     interrupted.close()
@@ -96,7 +96,7 @@ def test_what_was_found_before_an_interruption_is_kept(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("damage", ["other bytes", "cut", "a flipped bit", "a number"])
 def test_a_damaged_cache_is_not_used(tmp_path, capsys, damage):
-    path = aged(picture(tmp_path / "a.png"))
+    path = aged(draw_image(tmp_path / "a.png"))
     (before,) = check_images([path], 0, tmp_path / "cache")
     (database,) = (tmp_path / "cache").glob("*.sqlite")
     content = database.read_bytes()
@@ -117,7 +117,7 @@ def test_a_damaged_cache_is_not_used(tmp_path, capsys, damage):
 
 
 def test_a_cache_that_cannot_be_opened_says_what_to_do(tmp_path):
-    path = picture(tmp_path / "a.png")
+    path = draw_image(tmp_path / "a.png")
     (tmp_path / "cache" / f"checks-{RULE}-pillow-{PIL.__version__}.sqlite").mkdir(parents=True)
     with pytest.raises(RuntimeError, match=r"checks-.*sqlite: unable to open .*delete it, or make"):
         list(check_images([path], 0, tmp_path / "cache"))
@@ -130,7 +130,7 @@ def aged(path: Path) -> Path:
 
 
 def test_a_known_file_is_not_opened_again(tmp_path):
-    path = aged(picture(tmp_path / "a.png"))
+    path = aged(draw_image(tmp_path / "a.png"))
     (before,) = check_images([path], 0, tmp_path / "cache")
     status = path.stat()
     with path.open(
@@ -142,24 +142,24 @@ def test_a_known_file_is_not_opened_again(tmp_path):
 
 
 def test_a_changed_file_is_checked_again(tmp_path):
-    path = aged(picture(tmp_path / "a.png", 1))
+    path = aged(draw_image(tmp_path / "a.png", 1))
     (before,) = check_images([path], 0, tmp_path / "cache")
-    aged(picture(path, 2))
+    aged(draw_image(path, 2))
     (after,) = check_images([path], 0, tmp_path / "cache")
     assert after != before and after == check_image(path)
 
 
 def test_a_file_that_just_changed_is_not_trusted_by_its_time(tmp_path):
-    path = picture(tmp_path / "a.png", 1)
+    path = draw_image(tmp_path / "a.png", 1)
     list(check_images([path], 0, tmp_path / "cache"))
     status = path.stat()
-    picture(path, 2)
+    draw_image(path, 2)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert list(check_images([path], 0, tmp_path / "cache")) == [check_image(path)]
 
 
 def test_a_moved_file_is_hashed_and_not_decoded_again(tmp_path, monkeypatch):
-    path = aged(picture(tmp_path / "a.png"))
+    path = aged(draw_image(tmp_path / "a.png"))
     (before,) = check_images([path], 0, tmp_path / "cache")
     moved = path.rename(tmp_path / "b.png")
     monkeypatch.delattr(checks, "decode_with_doubts")
@@ -177,7 +177,7 @@ def test_exact_duplicates_have_equal_pixels_and_near_duplicates_similar_hashes(t
 
 
 def test_an_image_that_looks_damaged_is_known_with_the_reason(tmp_path):
-    whole = picture(tmp_path / "a.jpg", size=(200, 160)).read_bytes()
+    whole = draw_image(tmp_path / "a.jpg", size=(200, 160)).read_bytes()
     (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
     for _ in range(2):  # checked, then known
         check = next(check_images([tmp_path / "a.jpg"], 0, tmp_path / "cache"))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO, class_folders, picture
+from conftest import REPO, class_folders, draw_image
 from dvc.repo import Repo
 
 from stages.core.dataset.folders import LEFTOVERS, walk
@@ -37,10 +37,10 @@ def test_every_file_that_is_read_is_hashed_by_dvc(tmp_path, monkeypatch, where, 
     raw = class_folders(tmp_path / where, {"a": 2, "b": 2, "b~": 1, "__pycache__": 1, "skipped": 1})
     for name in ("a/x.swp", "a/y.png~", "a/skip.png", "nested/z.png", ".22LR/1.png", "c/.git/1.png"):
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
-        picture(raw / "a/new.png").rename(raw / name)
+        draw_image(raw / "a/new.png").rename(raw / name)
     (raw / "nested/.dvc").mkdir()
     (raw / "a/link.png").symlink_to("../b/000.png")
-    (raw / "b/outside.png").symlink_to(picture(tmp_path / "outside.png", 9))
+    (raw / "b/outside.png").symlink_to(draw_image(tmp_path / "outside.png", 9))
     if where != "data/raw":
         (tmp_path / "data").mkdir()
         (tmp_path / "data/raw").symlink_to(raw)

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import REPO, class_folders, picture, write_params
+from conftest import REPO, class_folders, draw_image, write_params
 from PIL import Image
 
 from stages import prepare_dataset
@@ -78,7 +78,7 @@ def test_adding_photos_to_many_moves_none_between_splits(project):
     prepare(project)
     before = {split: set(listed(project, split)) for split in ("train", "val", "test")}
     for number in range(20):
-        picture(project / "data/raw/apple" / f"new{number}.png", 500 + number, 0.2)
+        draw_image(project / "data/raw/apple" / f"new{number}.png", 500 + number, 0.2)
     prepare(project)
     for split, paths in before.items():
         assert paths <= set(listed(project, split))
@@ -140,9 +140,9 @@ def findings(project: Path) -> dict[str, str]:
 
 def test_leftovers_and_hidden_files_are_not_used_and_are_listed(project, capsys):
     raw = class_folders(project / "data/raw", {"a": 5, "b": 5, ".22LR": 5})
-    picture(raw / "@eaDir/a/SYNOPHOTO_THUMB_M.png", 90)
-    picture(raw / "#recycle/old.png", 91)
-    picture(raw / "a/.old.png", 92)
+    draw_image(raw / "@eaDir/a/SYNOPHOTO_THUMB_M.png", 90)
+    draw_image(raw / "#recycle/old.png", 91)
+    draw_image(raw / "a/.old.png", 92)
     for name in ("a/.DS_Store", "a/._000.png", "b/Thumbs.db", "b/001.png:Zone.Identifier"):
         (raw / name).write_text("junk")
     counts = prepare(project)
@@ -206,7 +206,7 @@ def test_decomposed_and_composed_spellings_are_one_class_name(project):
 
 def test_images_in_subfolders_belong_to_the_class(project):
     class_folders(project / "data/raw", {"a": 4, "b": 4})
-    picture(project / "data/raw/a/deep/er/x.png", 77)
+    draw_image(project / "data/raw/a/deep/er/x.png", 77)
     assert prepare(project)["num_images"] == 9
 
 
@@ -215,14 +215,14 @@ def test_images_in_subfolders_belong_to_the_class(project):
     [
         (lambda raw: None, "data/raw does not exist; expected a folder"),
         (lambda raw: raw.mkdir(parents=True), "found nothing; expected a folder for each class"),
-        (lambda raw: picture(raw / "x.png"), "found 1 files, such as x.png; expected a folder"),
+        (lambda raw: draw_image(raw / "x.png"), "found 1 files, such as x.png; expected a folder"),
         (lambda raw: class_folders(raw, {"a": 5}), r"has 1 class \(a\); expected 2 or more"),
         (
             lambda raw: (class_folders(raw, {"a": 5, "b": 5}) / "empty").mkdir(),
             "1 class folders hold no image: 'empty'",
         ),
         (
-            lambda raw: picture(class_folders(raw, {"a": 5, "b": 5}) / "loose.png"),
+            lambda raw: draw_image(class_folders(raw, {"a": 5, "b": 5}) / "loose.png"),
             "1 images lie in no class folder:\n  data/raw/loose.png: lies above the class folders",
         ),
         (
@@ -242,12 +242,12 @@ def test_images_in_subfolders_belong_to_the_class(project):
             "beside my_test/ is 'extra'; expected only train/, val/ and test/",
         ),
         (
-            lambda raw: [picture(raw / name) for name in ("train_set/1.png", "val_set/2.png")],
+            lambda raw: [draw_image(raw / name) for name in ("train_set/1.png", "val_set/2.png")],
             "data/raw/train_set: found 1 files, such as 1.png; expected a folder for each class",
         ),
         (
             lambda raw: (
-                picture(raw / "1.png") and (raw / "labels.csv").write_text("path,label\n1.png,a")
+                draw_image(raw / "1.png") and (raw / "labels.csv").write_text("path,label\n1.png,a")
             ),
             "If 'labels.csv' names the classes, set dataset.list",
         ),
@@ -270,7 +270,7 @@ def test_images_in_subfolders_belong_to_the_class(project):
             "2 classes have no image to train on: 'a', 'b'",
         ),
         (
-            lambda raw: picture(raw / "train/1.png") and picture(raw / "test/2.png"),
+            lambda raw: draw_image(raw / "train/1.png") and draw_image(raw / "test/2.png"),
             "data/raw/test: found 1 files, such as 2.png; expected a folder for each class",
         ),
         (lambda raw: (raw / "a/b").mkdir(parents=True), "1 class folders hold no image: 'b'"),
@@ -329,8 +329,8 @@ def test_other_files_beside_the_class_folders_are_reported_and_do_not_stop_the_s
 def test_an_image_beside_official_folders_is_not_dropped_silently(project):
     for start, split in ((0, "train"), (100, "test")):
         class_folders(project / "data/raw" / split, {"a": 5, "b": 5}, start)
-    picture(project / "data/raw/loose.png", 300)
-    picture(project / "data/raw/train/loose.png", 301)
+    draw_image(project / "data/raw/loose.png", 300)
+    draw_image(project / "data/raw/train/loose.png", 301)
     with pytest.raises(ValueError, match="2 images lie in no class folder:\n  data/raw/loose.png"):
         prepare(project, test_from="test")
     counts = prepare(project, test_from="test", on_error="exclude")
@@ -359,7 +359,7 @@ def test_a_group_that_spans_official_splits_is_a_leak(project):
         class_folders(raw / split, {"a": 5, "b": 5}, start)
         for number, file in enumerate(sorted((raw / split).rglob("*.png"))):
             file.rename(file.with_name(f"{split}{number}_.png"))
-    picture(raw / "train/a/test3_other.png", 300)
+    draw_image(raw / "train/a/test3_other.png", 300)
     groups = dict(test_from="test", group_by=r"(\w+\d)_")
     with pytest.raises(ValueError, match="test3_other.png: an image of its group 'test3' is in test"):
         prepare(project, **groups)
@@ -369,7 +369,7 @@ def test_a_group_that_spans_official_splits_is_a_leak(project):
 
 def test_counts_include_sizes_small_classes_and_each_kind_of_finding(project):
     raw = class_folders(project / "data/raw", {"a": 20, "b": 9})
-    picture(raw / "a/large.png", 50, size=(300, 200))
+    draw_image(raw / "a/large.png", 50, size=(300, 200))
     (raw / "b/empty.png").write_bytes(b"")
     shutil.copy(raw / "b/001.png", raw / "b/copy.png")
     counts = prepare(project, on_error="exclude")
@@ -418,7 +418,7 @@ def test_on_error_exclude_leaves_them_out_and_says_so(project, capsys):
 
 def test_an_image_that_looks_damaged_is_listed_counted_and_used(project, capsys):
     class_folders(project / "data/raw", {"a": 12, "b": 12})
-    whole = picture(project / "data/raw/a/cut.jpg", 900, size=(200, 160))
+    whole = draw_image(project / "data/raw/a/cut.jpg", 900, size=(200, 160))
     content = whole.read_bytes()
     whole.write_bytes(content[: len(content) // 2] + b"\xff\xd9")
     assert prepare(project)["num_images"] == 25
@@ -473,7 +473,7 @@ def test_a_csv_names_images_classes_and_splits(project):
     rows = ["path,label,split,note"]
     for number in range(24):
         name = f"photos/IMG {number}, é.png"
-        picture(project / "data/raw" / name, number)
+        draw_image(project / "data/raw" / name, number)
         split = ("train", "train", "Validation", "test")[number % 4]
         rows.append(f'"{name}",{("苹果", "pear")[number // 12]},{split},x')
     write_list_file(project, "\n".join(rows) + "\n")
@@ -486,7 +486,7 @@ def test_a_csv_as_spreadsheets_write_it_works(project):
     """A byte order mark, semicolons, Windows line ends, spaces, a comma in a column's name."""
     rows = ["\ufeffPath;Label ;Split;seen, when"]
     for number in range(12):
-        picture(project / f"data/raw/{number}.png", number)
+        draw_image(project / f"data/raw/{number}.png", number)
         rows.append(f"{number}.png; {'ab'[number % 2]} ;{('Training', 'TEST')[number // 8]};x")
     write_list_file(project, "\r\n".join(rows) + "\r\n")
     counts = prepare(project, list="labels.csv", test_from="test")
@@ -507,7 +507,7 @@ def test_tables_with_tabs_and_mmpretrains_plain_lines_work_too(project, name, li
     lines = []
     for number in range(20):
         path = f"a, b/{number}.png"
-        picture(project / "data/raw" / path, number)
+        draw_image(project / "data/raw" / path, number)
         lines.append(line.format(path=path, label="ab"[number % 2]))
     header = "path\tlabel\n" if name.endswith("tsv") else ""
     write_list_file(project, header + "".join(lines), name)
@@ -518,7 +518,7 @@ def test_a_list_in_an_archive_works(project):
     rows = ["path,label"]
     with zipfile.ZipFile(project / "set.zip", "w") as archive:
         for number in range(20):
-            file = picture(project / "x.png", number)
+            file = draw_image(project / "x.png", number)
             archive.write(file, f"wrapped/images/{number}.png")
             rows.append(f"images/{number}.png,{'ab'[number % 2]}")
         archive.writestr("wrapped/labels.csv", "\n".join(rows))
@@ -553,7 +553,7 @@ def test_a_list_in_an_archive_works(project):
 )
 def test_a_mistake_in_a_list_is_named_with_its_line(project, text, message):
     for number in (1, 2):
-        picture(project / f"data/raw/{number}.png", number)
+        draw_image(project / f"data/raw/{number}.png", number)
     write_list_file(project, text)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         prepare(project, list="labels.csv")
@@ -572,8 +572,8 @@ def test_files_that_a_list_does_not_name_are_listed_and_counted(project, capsys)
 
 def test_a_wrapped_list_is_found_beside_a_hidden_folder(project):
     for number in range(10):
-        picture(project / f"data/raw/wrapped/images/{number}.png", number)
-    picture(project / "data/raw/.old/x.png", 50)
+        draw_image(project / f"data/raw/wrapped/images/{number}.png", number)
+    draw_image(project / "data/raw/.old/x.png", 50)
     lines = "".join(f"images/{n}.png,{'ab'[n % 2]}\n" for n in range(10))
     (project / "data/raw/wrapped/labels.csv").write_text("path,label\n" + lines)
     assert prepare(project, list="labels.csv")["num_images"] == 10
@@ -591,7 +591,7 @@ def test_a_list_outside_of_the_dataset_is_refused_as_dvc_does_not_hash_it(projec
 def test_a_list_may_write_accents_in_another_way_than_the_disk(project):
     for number in range(10):
         name = unicodedata.normalize("NFD", f"é{number}.png")
-        picture(project / "data/raw" / name, number)
+        draw_image(project / "data/raw" / name, number)
     write_list_file(project, "path,label\n" + "".join(f"é{n}.png,{'ab'[n % 2]}\n" for n in range(10)))
     assert prepare(project, list="labels.csv")["num_images"] == 10
     assert findings(project) == {}
@@ -610,7 +610,7 @@ def nested(project: Path) -> None:
             for variant in (1, 2):
                 folder = project / "data/raw" / kind / name / f"{name}-{variant}"
                 for number in range(5):
-                    picture(folder / f"{number}.png", start + variant * 10 + number)
+                    draw_image(folder / f"{number}.png", start + variant * 10 + number)
 
 
 @pytest.mark.parametrize(
@@ -633,7 +633,7 @@ def test_a_level_above_all_images_is_doubted(project, capsys):
     output = capsys.readouterr().out
     assert "all lie in folders below: 'Apple-1', 'Apple-2', " in output
     assert "set dataset.class_level to 3, or -1" in output
-    picture(project / "data/raw/Fruit/Apple/x.png", 200)
+    draw_image(project / "data/raw/Fruit/Apple/x.png", 200)
     prepare(project, class_level=2)
     assert "folders below" not in capsys.readouterr().out
 
@@ -647,7 +647,7 @@ def test_one_class_name_in_two_places_is_refused(project):
 
 def test_images_of_a_group_stay_in_one_split(project):
     for number in range(120):
-        picture(project / f"data/raw/{'ab'[number % 2]}/shelf{number // 4}_{number}.png", number)
+        draw_image(project / f"data/raw/{'ab'[number % 2]}/shelf{number // 4}_{number}.png", number)
     prepare(project, group_by=r"(shelf\d+)_")
     split_of = {}
     for split in ("train", "val", "test"):
@@ -660,7 +660,7 @@ def test_images_of_a_group_stay_in_one_split(project):
 def test_a_column_of_the_list_can_name_the_groups(project):
     rows = ["path,label,Patient"]
     for number in range(60):
-        picture(project / f"data/raw/{number}.png", number)
+        draw_image(project / f"data/raw/{number}.png", number)
         rows.append(f"{number}.png,{'ab'[number % 2]},p{number // 3}")
     write_list_file(project, "\n".join(rows))
     prepare(project, list="labels.csv", group_by="patient")

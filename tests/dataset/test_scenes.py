@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import write_params
 from PIL import Image
 
 from stages import prepare_dataset
 from stages.core.images.lists import read_list
+
+pytestmark = pytest.mark.slow
 
 
 def prepare(root: Path, **dataset) -> dict:

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from conftest import picture
+from conftest import draw_image
 
 from stages.core.images.lists import ListedImage, write_list
 from stages.core.images.loading import ListedImages
@@ -21,7 +21,7 @@ def test_listed_images_reads_list_files_with_any_name(tmp_path):
     names = ["a b.png", "火龙果.png", "new\nline.png"]
     images = []
     for label, name in enumerate(names):
-        sha256 = hashlib.sha256(picture(tmp_path / "data" / name, label).read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(draw_image(tmp_path / "data" / name, label).read_bytes()).hexdigest()
         images.append(ListedImage(f"data/{name}", label, sha256))
     write_list(tmp_path / "list.txt", images)
     dataset = ListedImages(

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import draw_image
 from damage import DAMAGES, exchanged
 from PIL import Image
 
@@ -67,7 +67,7 @@ def test_a_reduced_image_equals_the_scaled_image_within_a_small_tolerance(tmp_pa
 
 @pytest.mark.parametrize("kind", ["jpg", "png"])
 def test_small_images_are_not_scaled_and_kept_as_well(tmp_path, kind):
-    path = picture(tmp_path / f"a.{kind}", size=(90, 60))
+    path = draw_image(tmp_path / f"a.{kind}", size=(90, 60))
     plain, sha256 = load(path, reduce=0), sha256_of(path)
     options = dict(reduce=100, store=str(tmp_path / "store"), store_gb=1)
     first = load(path, **options)

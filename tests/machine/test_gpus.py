@@ -178,6 +178,7 @@ for stage in (train, evaluate, cam_report):
 """
 
 
+@pytest.mark.slow
 def test_each_stage_that_computes_claims_a_gpu_before_cuda_is_asked_for_one(project):
     """CUDA reads CUDA_VISIBLE_DEVICES when it is asked first, which mmengine's import would do."""
     printed = subprocess.run(

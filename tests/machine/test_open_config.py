@@ -12,6 +12,8 @@ from stages.core.config.finetune_config import finetune_config, rendered_text
 from stages.core.machine.placement import read_rendered
 from stages.core.params import load_params
 
+pytestmark = pytest.mark.slow
+
 OPEN = """
 import json, sys
 from pathlib import Path

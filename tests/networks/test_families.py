@@ -16,6 +16,8 @@ from stages.core.zoo.index import classifier_config, mmpretrain_models
 from stages.core.zoo.limits import class_name, refuse_unsupported
 from stages.core.zoo.own_view import own_view
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def families() -> dict[str, str]:

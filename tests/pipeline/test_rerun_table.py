@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import class_folders, picture, write_params
+from conftest import class_folders, draw_image, write_params
 from real_dvc import SMALL, clone, executed, repro
 
 from stages.core.dataset.splits import split_by_content, splitting
@@ -101,7 +101,7 @@ def new_photo(folder: Path, split: str) -> Path:
     split_by = splitting(dataset, everything)
     before = split_by_content({"a": set(keys)}, everything, split_by)
     for variant in itertools.count(1000):
-        photo = picture(folder / "new.png", variant)
+        photo = draw_image(folder / "new.png", variant)
         key = hashlib.sha256(photo.read_bytes()).hexdigest()
         if split_by_content({"a": {*keys, key}}, everything, split_by) == before | {key: split}:
             return photo
@@ -113,12 +113,16 @@ def test_a_photo_added_to_the_test_split_does_not_retrain(project):
     photo.unlink()
 
 
-def test_a_photo_removed_from_or_replaced_in_the_test_split_does_not_retrain(project):
+def two_of_one_class(project: Path) -> list[Path]:
+    """Photos of the test split: without one of them, no other has to move in its place."""
     by_class = {}
     for image in read_list(project / "data/dataset/test.txt"):
         by_class.setdefault(image.label, []).append(project / image.path)
-    # one of a class with more, so that no other picture has to move in its place
-    photo = next(photos for photos in by_class.values() if len(photos) > 1)[0]
+    return next(photos for photos in by_class.values() if len(photos) > 1)[:2]
+
+
+def test_a_photo_removed_from_or_replaced_in_the_test_split_does_not_retrain(project):
+    photo, _ = two_of_one_class(project)
     before = photo.read_bytes()
     photo.unlink()
     assert executed(repro(project)) == ["prepare-dataset", *AFTER_TRAINING]
@@ -126,6 +130,14 @@ def test_a_photo_removed_from_or_replaced_in_the_test_split_does_not_retrain(pro
     (photo.parent / "new.png").unlink()
     assert executed(repro(project)) == ["prepare-dataset", *AFTER_TRAINING]
     photo.write_bytes(before)
+
+
+def test_a_photo_of_the_test_split_that_is_left_out_does_not_retrain(project):
+    exclude = project / "data/exclude.csv"
+    _, photo = two_of_one_class(project)
+    exclude.write_text(f"path,reason\n{photo.relative_to(project).as_posix()},blurred\n")
+    assert executed(repro(project)) == ["prepare-dataset", *AFTER_TRAINING]
+    exclude.write_text("path,reason\n")
 
 
 def test_a_photo_added_to_the_training_split_retrains_and_does_not_render(project):

@@ -134,7 +134,7 @@ def test_listed_paths_are_the_ones_that_the_script_uses(name):
     used = {PATHS[key] for key in re.findall(r"layout\.(\w+)", text) if key in PATHS}
     used -= {"params.yaml", ".work"}
     listed = {p for p in entries(name, "deps") + outputs(name) if not p.startswith("stages/")}
-    assert listed - {"${dataset.path}"} == used
+    assert listed - {"${dataset.path}", "${dataset.exclude}"} == used
 
 
 @names

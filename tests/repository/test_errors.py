@@ -214,6 +214,7 @@ def test_a_file_that_a_worker_cannot_write_is_named_in_its_message(tmp_path, cap
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 @WORKERS
 def test_a_defect_in_a_worker_keeps_its_traceback(capsys, run):
     said = shown(capsys, raised(lambda: run(load_params, None)))

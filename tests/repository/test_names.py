@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 import torch
-from conftest import REPO, picture, write_params
+from conftest import REPO, draw_image, write_params
 from mmengine.config import Config
 from mmpretrain import get_model
 from nasty_names import NASTY
@@ -101,7 +101,7 @@ def run(tmp_path_factory) -> Layout:
     layout, variant = Layout(root), 0
     for name in NASTY:
         for file in (f"{name}.png", "1.png", "2.png", "3.png", "4.png", "5.png"):
-            picture(
+            draw_image(
                 root / "data/photos" / name / file, variant := variant + 1, variant % 7 / 7, (20, 16)
             )
     write_params(

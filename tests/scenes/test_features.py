@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import draw_image
 
 from stages.core.machine.kernels import is_x86
 from stages.core.scenes import features as module
 from stages.core.scenes.features import DIMENSIONS, scene_features
+
+pytestmark = pytest.mark.slow
 
 
 def by_content(*files: Path) -> dict[str, Path]:
@@ -22,7 +24,9 @@ def computed(tmp_path_factory) -> tuple[Path, dict[str, Path], dict[str, np.ndar
     """Folder, files, and their features."""
     folder = tmp_path_factory.mktemp("features")
     names = {"red.png": 0.0, "red-too.png": 0.01, "green.png": 0.35}
-    files = by_content(*(picture(folder / name, hue=hue, size=(60, 40)) for name, hue in names.items()))
+    files = by_content(
+        *(draw_image(folder / name, hue=hue, size=(60, 40)) for name, hue in names.items())
+    )
     return folder, files, dict(scene_features(files, 1, folder / "work"))
 
 
@@ -66,8 +70,8 @@ def test_damaged_ones_are_computed_again(computed):
 
 
 def test_a_file_that_changed_meanwhile_is_refused(tmp_path):
-    file = picture(tmp_path / "a.png")
+    file = draw_image(tmp_path / "a.png")
     files = by_content(file)
-    picture(file, variant=7)
+    draw_image(file, variant=7)
     with pytest.raises(ValueError, match=r"a\.png has changed while"):
         list(scene_features(files, 1, tmp_path / "work"))

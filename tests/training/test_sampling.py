@@ -7,7 +7,7 @@ from multiprocessing.reduction import ForkingPickler
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import draw_image
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader
@@ -139,7 +139,7 @@ def test_rare_classes_are_repeated_with_other_augmentations(tmp_path):
     labels = [0] * 9 + [1]
     images = []
     for number, label in enumerate(labels):
-        sha256 = hashlib.sha256(picture(tmp_path / f"{number}.png", number).read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(draw_image(tmp_path / f"{number}.png", number).read_bytes()).hexdigest()
         images.append(ListedImage(f"{number}.png", label, sha256))
     write_list(tmp_path / "l.txt", images)
     listed = dict(

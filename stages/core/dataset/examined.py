@@ -14,9 +14,11 @@ from stages.core.dataset.class_names import doubts
 from stages.core.dataset.duplicates import grouping_keys, near_pairs
 from stages.core.dataset.findings import (
     Finding,
+    by_kind,
     chain_note,
     excluded_files,
     find_problems,
+    label_findings,
     skipped_findings,
 )
 from stages.core.dataset.sources import DatasetImage, check_learnable, find_images
@@ -26,6 +28,18 @@ from stages.core.layout import Layout
 from stages.core.params import DatasetParams
 from stages.core.scenes.features import DIMENSIONS, scene_features
 from stages.core.scenes.grouping import scene_pairs
+from stages.core.scenes.labels import Judged, judge
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network sees in the images that can be used, equal ones once."""
+
+    of: list[int]
+    """Of each row of the features, the position of its image in `Examined.images`."""
+    features: np.ndarray
+    """(N, 1280) float16."""
+    judged: Judged
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,8 @@ class Examined:
     findings: list[Finding]
     notes: list[str]
     """Sentences on what is doubtful, and is used all the same."""
+    seen: "Seen | None" = None
+    """None where no features were computed."""
 
     @cached_property
     def excluded(self) -> set[Path]:
@@ -57,12 +73,13 @@ class Examined:
 
 
 def examine_dataset(
-    root: Path, dataset: DatasetParams, workers: int, base: Path | None = None
+    root: Path, dataset: DatasetParams, workers: int, base: Path | None = None, labels: bool = False
 ) -> Examined:
     """Find, check and compare the images that dataset.path names, with a progress bar on a terminal.
 
     workers: processes that decode; 0 decodes in this one. base: the folder that paths are listed and
-    reported from; without it, the project's root.
+    reported from; without it, the project's root. labels: look for wrong labels and odd images, even
+    where dataset.scenes is off and no features are needed.
     """
     # find
     base = base or root
@@ -79,43 +96,74 @@ def examine_dataset(
     # compare
     near = near_pairs(images, dataset.near_duplicates)
     contents = grouping_keys(images, near)
-    scenes = shown_scenes(images, dataset.scenes, workers, Layout(root).work)
+    of, features = [], np.empty((0, DIMENSIONS), np.float16)
+    if dataset.scenes or labels:
+        of, features = features_of(images, workers, Layout(root).work)
+    scenes = shown_scenes(images, of, features, dataset.scenes)
     keys = grouping_keys(images, near, scenes) if scenes else contents
     images = [
         replace(image, key=key, content_key=content)
         for image, key, content in zip(images, keys, contents, strict=True)
     ]
     findings = find_problems(images, near, scenes) + skipped_findings(skipped, base)
-    notes = doubts(sorted({image.class_name for image in images} - {""}))
+    class_names = sorted({image.class_name for image in images} - {""})
+    notes = doubts(class_names)
     notes += filter(None, [level_note(images, dataset), chain_note(images, near)])
-    return Examined(images, findings, notes)
+
+    # judge the labels
+    if not of:
+        return Examined(images, findings, notes)
+    number_of = {name: number for number, name in enumerate(class_names)}
+    labels_of = [number_of[images[at].class_name] for at in of]
+    judged = judge(labels_of, [images[at].key for at in of], features)
+    findings = sorted(findings + label_findings(images, of, class_names, judged), key=by_kind)
+    notes += filter(None, [alike_note(class_names, judged)])
+    if unjudged := [class_names[number] for number in judged.unjudged(labels_of)]:
+        notes.append(
+            f"labels of {len(unjudged)} classes cannot be judged, as all their images belong together: "
+            f"{first_ten(unjudged)}"
+        )
+    return Examined(images, findings, notes, Seen(of, features, judged))
 
 
-def shown_scenes(
-    images: list[DatasetImage], cosine: float, workers: int, folder: Path
-) -> list[tuple[int, int]]:
-    """What `scene_pairs` returns for the images that can be used; nothing where scenes are off."""
-    # of equal files, the first
+def features_of(images: list[DatasetImage], workers: int, folder: Path) -> tuple[list[int], np.ndarray]:
+    """The positions of the images that can be used, of equal files the first; and their features.
+
+    folder: where features are kept.
+    """
     first: dict[str, int] = {}
     for index, image in enumerate(images):
         if image.class_name and image.pixels:
             first.setdefault(image.sha256, index)
-    if not cosine or not first:
-        return []
-
-    # their features
     row_of = {sha256: row for row, sha256 in enumerate(first)}
     features = np.empty((len(first), DIMENSIONS), np.float16)
     computed = scene_features({key: images[at].file for key, at in first.items()}, workers, folder)
     quiet = not sys.stderr.isatty()
     for sha256, row in tqdm(computed, "scenes", len(first), unit="image", disable=quiet):
         features[row_of[sha256]] = row
+    return list(first.values()), features
 
-    # the scenes
-    at = list(first.values())
-    classes = [images[index].class_name for index in at]
-    pairs = scene_pairs(classes, list(first), features, cosine)
-    return [(at[leader], at[image]) for leader, image in pairs]
+
+def shown_scenes(
+    images: list[DatasetImage], of: list[int], features: np.ndarray, cosine: float
+) -> list[tuple[int, int]]:
+    """What `scene_pairs` returns for the images at the positions `of`; nothing where scenes are off."""
+    if not cosine or not of:
+        return []
+    classes, hashes = zip(*((images[at].class_name, images[at].sha256) for at in of), strict=True)
+    pairs = scene_pairs(classes, hashes, features, cosine)
+    return [(of[leader], of[image]) for leader, image in pairs]
+
+
+def alike_note(class_names: list[str], judged: Judged) -> str:
+    """A sentence on classes that the probe takes for each other; empty if there are none."""
+    pairs = [
+        f"{class_names[one]!r} and {class_names[other]!r} ({taken:,} of {number:,} images)"
+        for one, other, taken, number in judged.alike()
+    ]
+    return f"classes that look alike, by images taken for the other: {first_ten(pairs, str)}" * bool(
+        pairs
+    )
 
 
 def level_note(images: list[DatasetImage], dataset: DatasetParams) -> str:

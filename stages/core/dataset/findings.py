@@ -9,6 +9,7 @@ from stages.core.dataset.folders import Skipped
 from stages.core.dataset.sources import SPLITS, DatasetImage, with_path
 from stages.core.files import SHOWN, first_ten, write_csv
 from stages.core.names import shown
+from stages.core.scenes.labels import Judged
 
 SMALL_CLASS = 20
 """A class with fewer images is called small: with the default fractions about 4 of them are scored."""
@@ -21,17 +22,23 @@ EXPLAINED = {
     "duplicate": "images appear twice in one class and split",
     "near-duplicate": "images are near-duplicates of another one",
     "shared scene": "images of val or test show a scene that train shows",
+    "doubtful label": "labels look wrong, the most doubtful first",
+    "odd image": "images are unlike all others of their class, the oddest first",
     "no image": "other files lie in no class folder",
     "not listed": "files are not in dataset.list, and not used",
     "hidden": "files or folders are hidden, and not used",
     "ignored": "files or folders are ignored by DVC, and not used",
     "leftover": "leftovers of systems and programs are not used",
+    "excluded": "images are left out, as dataset.exclude says",
+    "elsewhere": "rows of dataset.exclude name no image of dataset.path, perhaps of another dataset",
 }
 SKIPPED = {
     "not listed": "dataset.list does not name it",
     "hidden": "its name starts with a dot: if it is data, rename it",
     "ignored": ".dvcignore names it, so DVC does not hash it: if it is data, rename it",
     "leftover": "a system or program has left it here",
+    "excluded": "dataset.exclude names it",
+    "elsewhere": "dataset.exclude names it",
 }
 """Why a file or folder was not read."""
 
@@ -46,6 +53,8 @@ class Finding:
     """Whether the image cannot be used. Duplicates and near-duplicates can be used."""
     across: str = ""
     """What a near-duplicate crosses: class, split, or both as "class, split"."""
+    rank: int = 0
+    """Where it comes among those of its kind; the path decides among equal ones."""
 
 
 # --- finding ------------------------------------------------------------------------------------------
@@ -176,18 +185,41 @@ def shared_scene_findings(images: list[DatasetImage], scenes: list[tuple[int, in
     return findings
 
 
+def label_findings(
+    images: list[DatasetImage], of: list[int], class_names: list[str], judged: Judged
+) -> list[Finding]:
+    """The labels that look wrong, and the images that are unlike their class.
+
+    of: the position in `images` of each image that was judged.
+    """
+    findings = []
+    for rank, at in enumerate(judged.doubtful()):
+        image = images[of[at]]
+        reason = (
+            f"it looks like {class_names[judged.other[at]]!r} ({judged.other_confidence[at]:.2f}), its "
+            f"label {image.class_name!r} has {judged.confidence[at]:.2f}"
+        )
+        findings.append(Finding(image, "doubtful label", reason, False, rank=rank))
+    for rank, at in enumerate(judged.odd()):
+        reason = (
+            f"the second most similar image of its class has a cosine of {judged.similarity[at]:.2f}"
+        )
+        findings.append(Finding(images[of[at]], "odd image", reason, False, rank=rank))
+    return findings
+
+
 def skipped_findings(skipped: list[Skipped], base: Path) -> list[Finding]:
     """Findings of what was not read at all. base: the folder that paths are reported from."""
     files = [with_path(DatasetImage(one.file, "", None), base) for one in skipped]
     findings = [
-        Finding(file, one.kind, SKIPPED[one.kind], False)
+        Finding(file, one.kind, one.reason or SKIPPED[one.kind], False)
         for file, one in zip(files, skipped, strict=True)
     ]
     return sorted(findings, key=by_kind)
 
 
-def by_kind(finding: Finding) -> tuple[int, str]:
-    return list(EXPLAINED).index(finding.kind), finding.image.path
+def by_kind(finding: Finding) -> tuple[int, int, str]:
+    return list(EXPLAINED).index(finding.kind), finding.rank, finding.image.path
 
 
 def chain_note(images: list[DatasetImage], near: list[tuple[int, int, int]]) -> str:

@@ -44,11 +44,13 @@ LEFTOVERS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file, or a folder with all that it holds, that the walk does not read."""
+    """A file, or a folder with all that it holds, that is not read."""
 
     file: Path
     kind: str
-    """hidden, ignored or leftover: keys of `findings.EXPLAINED`."""
+    """A key of `findings.SKIPPED`."""
+    reason: str = ""
+    """Why, if it is not the reason of all of its kind."""
 
 
 @dataclass(slots=True)

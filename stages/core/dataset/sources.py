@@ -6,6 +6,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stages.core.dataset.exclusions import read_exclusions
 from stages.core.dataset.folders import Folder, Skipped, walk
 from stages.core.dataset.label_list import brief, read_rows
 from stages.core.files import first_ten
@@ -106,10 +107,45 @@ def find_images(
     else:
         found = in_folders(folder, beside, dataset)
     check_classes(found, dataset, folder, skipped)
-    check_learnable(found, found, dataset.path)
+    kept, left_out = without_exclusions(found, path, root, dataset)
+    check_learnable(found, kept, dataset.path + " without what dataset.exclude names" * bool(left_out))
+    found, skipped = kept, skipped + left_out
     order = {split: number for number, split in enumerate((None, *SPLITS))}
     found.sort(key=lambda i: (order[i.split], i.class_name, i.file.as_posix()))
     return [with_path(image, base) for image in found], skipped
+
+
+def without_exclusions(
+    found: list[DatasetImage], path: Path, root: Path, dataset: DatasetParams
+) -> tuple[list[DatasetImage], list[Skipped]]:
+    """The images without those that dataset.exclude names, and those. path: what dataset.path became.
+
+    Raises ValueError for a row that names a file of dataset.path that is not there. A row of another
+    folder, perhaps of another dataset, is returned with those that are left out.
+    """
+    exclusions = read_exclusions(root / dataset.exclude, dataset.exclude)
+    if not exclusions:
+        return found, []
+    by_name = {
+        unicodedata.normalize("NFC", image.file.relative_to(path).as_posix()): image for image in found
+    }
+    source = os.path.normpath(dataset.path) + "/"
+    unpacked = os.path.relpath(path, root) + "/"
+    left_out: dict[Path, Skipped] = {}
+    for row in exclusions:
+        name = unicodedata.normalize("NFC", row.path)
+        inside = name.removeprefix(source).removeprefix(unpacked)
+        if image := by_name.get(name) or by_name.get(inside):
+            left_out[image.file] = Skipped(image.file, "excluded", row.reason)
+        elif inside != name:
+            raise ValueError(
+                f"{dataset.exclude} line {row.line}: {brief(row.path)} is no image of {dataset.path}; "
+                "expected a path as in data/dataset/findings.csv. Correct the row, or remove it."
+            )
+        else:
+            left_out[root / row.path] = Skipped(root / row.path, "elsewhere")
+    kept = [image for image in found if image.file not in left_out]
+    return kept, sorted(left_out.values(), key=lambda one: one.file)
 
 
 def with_path(image: DatasetImage, base: Path) -> DatasetImage:

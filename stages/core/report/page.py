@@ -1,4 +1,4 @@
-"""The CAM report as one static page: no script, no network, every name escaped and shown as it is."""
+"""Reports as static pages: no script, no network, every name escaped and shown as it is."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,48 @@ class ReportedImage:
     score: float
     file: str
     overlays: list[Overlay]
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    source: str
+    """A data URI, so that the page is one file."""
+    path: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An image to look at before training."""
+
+    image: Thumbnail
+    reason: str
+    nearest: list[Thumbnail]
+    row: str
+    """The line that leaves it out, for the file that dataset.exclude names."""
+
+
+def labels_page(
+    source: str,
+    num_images: int,
+    doubtful: list[Suspect],
+    odd: list[Suspect],
+    totals: tuple[int, int],
+    notes: list[str],
+    exclude: str,
+) -> str:
+    """source: the folder that was checked. totals: how many were found, of which some are shown.
+    exclude: the file for the lines that leave images out."""
+    return TEMPLATES.get_template("labels.html.j2").render(
+        source=source,
+        num_images=num_images,
+        groups=[
+            ("Labels that look wrong", "the most doubtful first", doubtful, totals[0]),
+            ("Images unlike their class", "the oddest first", odd, totals[1]),
+        ],
+        notes=notes,
+        exclude=exclude,
+    )
 
 
 def report_page(

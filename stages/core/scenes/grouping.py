@@ -8,7 +8,7 @@ same on any CPU.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ BLOCK = 512
 
 
 def scene_pairs(
-    classes: list[str], hashes: list[str], features: np.ndarray, cosine: float
+    classes: Sequence[str], hashes: Sequence[str], features: np.ndarray, cosine: float
 ) -> Iterator[tuple[int, int]]:
     """(leader, image) for each image that is not a leader itself.
 
