@@ -1,4 +1,4 @@
-"""Check a folder or archive of images, without a pipeline.
+"""Check a folder or archive of images and their labels.
 
 Writes  dvc_plots/labels.html     labels that look wrong, and images unlike their class
 

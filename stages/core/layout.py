@@ -56,6 +56,7 @@ PATHS = {
     "presets": "configs/presets",
     # derived and git-ignored, safe to delete
     "work": ".work",
+    "folds": ".work/cross_validate",
     "unpacked": ".work/unpacked",
     "image_store": ".work/images",
     "features": ".work/features",

@@ -93,6 +93,15 @@ def run_pipeline(project: Path) -> None:
     Raises RuntimeError when a stage fails. The stage has printed its message by then.
     """
     (project / "dvc.lock").unlink()
+    if run_dvc(project, "repro", "--no-run-cache", "--no-commit"):
+        raise RuntimeError("the pipeline failed in the clone; the message above says why.")
+
+
+def run_dvc(project: Path, *arguments: str, stdout: int | None = None) -> int:
+    """Run DVC in a copy of the project, with an environment of its own. Returns the exit code.
+
+    stdout: the file number that takes its output; None is this process's own.
+    """
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -104,18 +113,20 @@ def run_pipeline(project: Path) -> None:
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(project / ".dvc/tmp/site"),
     }
-    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "--no-commit"]
-    if run_whole(command, project, inherited | own):
-        raise RuntimeError("the pipeline failed in the clone; the message above says why.")
+    return run_whole([sys.executable, "-m", "dvc", *arguments], project, inherited | own, stdout)
 
 
-def run_whole(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+def run_whole(
+    command: list[str], folder: Path, environment: dict[str, str], stdout: int | None = None
+) -> int:
     """Run a command and return its exit code.
 
     When this process is interrupted, the command and all that it started are interrupted, too. None of
     its processes is left when this function returns.
     """
-    process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=stdout, start_new_session=True
+    )
     try:
         return process.wait()
     except BaseException:
