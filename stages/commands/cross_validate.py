@@ -1,4 +1,4 @@
-"""Train and score every fold; print the mean and its interval.
+"""Train and score every fold, and print the mean score.
 
     python -m stages cross_validate                  five folds
     python -m stages cross_validate --folds 10
