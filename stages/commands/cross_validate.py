@@ -5,8 +5,8 @@
 
 Each image is scored by a network that was not trained on it, once unless its class is too small to
 fill every split. Scenes, groups and duplicates stay in one fold. The folds run one after the other in a
-copy of the project, .work/cross_validate, which is deleted at the end. An interrupted command goes on
-where it stopped. The project is not touched. DVC's cache keeps the results: a second call takes seconds.
+copy of the project, .work/cross_validate, which is deleted at the end. An interrupted command
+resumes. The project is not touched. DVC's cache keeps the results: a second call takes seconds.
 """
 
 import argparse

@@ -124,7 +124,7 @@ class DatasetParams(Checked):
 
     rules = (
         ("path", lambda p: p.path, "a folder or an archive"),
-        ("exclude", lambda p: p.exclude, "a CSV with the columns path,reason, such as data/exclude.csv"),
+        ("exclude", lambda p: p.exclude, "a CSV with the columns path,reason, such as exclude.csv"),
         ("class_level", lambda p: p.class_level != 0, "1 or more, or -1 for the innermost folder"),
         (
             "test_fraction",

@@ -9,7 +9,7 @@ from conftest import class_folders, write_params
 from stages import prepare_dataset
 from stages.core.images.lists import read_list
 
-RAW = {"path": "data/raw", "near_duplicates": 0, "exclude": "data/exclude.csv"}
+RAW = {"path": "data/raw", "near_duplicates": 0, "exclude": "exclude.csv"}
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def photos(project):
 
 
 def exclude(project, *rows: str) -> None:
-    (project / "data/exclude.csv").write_text("\n".join(["path,reason", *rows]) + "\n", encoding="utf-8")
+    (project / "exclude.csv").write_text("\n".join(["path,reason", *rows]) + "\n", encoding="utf-8")
 
 
 def prepared(project) -> set[str]:
@@ -33,7 +33,7 @@ def test_an_image_that_a_row_names_is_in_no_list_and_the_others_stay_where_they_
     project, photos, capsys, row
 ):
     before = prepared(project)
-    (project / "data/exclude.csv").write_text("path,reason\n", encoding="utf-8")
+    (project / "exclude.csv").write_text("path,reason\n", encoding="utf-8")
     exclude(project, f'{row},"blurred, and cut"')
     assert before - prepared(project) == {"data/raw/apple/003.png"}
     findings = (project / "data/dataset/findings.csv").read_text(encoding="utf-8")
@@ -86,18 +86,18 @@ def test_a_row_of_another_dataset_is_mentioned_and_changes_nothing(project, phot
     ],
 )
 def test_a_file_that_says_nothing_clear_is_refused_with_its_line(project, photos, content, message):
-    (project / "data/exclude.csv").write_text(content, encoding="utf-8")
+    (project / "exclude.csv").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         prepare_dataset.main(project)
 
 
 def test_a_file_that_is_not_there_or_not_utf8_is_refused(project, photos):
-    (project / "data/exclude.csv").write_bytes(b"path,reason\napple/001.png,\xff\n")
-    with pytest.raises(ValueError, match="data/exclude.csv is not UTF-8"):
+    (project / "exclude.csv").write_bytes(b"path,reason\napple/001.png,\xff\n")
+    with pytest.raises(ValueError, match="exclude.csv is not UTF-8"):
         prepare_dataset.main(project)
-    (project / "data/exclude.csv").unlink()
+    (project / "exclude.csv").unlink()
     with pytest.raises(
-        FileNotFoundError, match="dataset.exclude: data/exclude.csv is no file; expected a CSV"
+        FileNotFoundError, match="dataset.exclude: exclude.csv is no file; expected a CSV"
     ):
         prepare_dataset.main(project)
 

@@ -1,4 +1,4 @@
-"""cross_validate scores each fold in a copy, goes on where it was stopped, and changes nothing."""
+"""cross_validate scores each fold in a copy, resumes, and changes nothing."""
 
 import json
 import os

@@ -137,7 +137,7 @@ def test_predict_gives_the_scores_of_the_test_split(project):
 
 def test_predict_names_what_it_cannot_read_and_predicts_the_rest(project, tmp_path):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no image")
     first = next((project / "data/sample/kiwi").iterdir())
     (tmp_path / "photos/火龙果 1.jpg").write_bytes(first.read_bytes())
     (tmp_path / "photos/.hidden").write_text("junk")
@@ -282,7 +282,7 @@ def test_hostile_names_and_rare_classes_go_through_every_stage(tmp_path):
 
 def test_the_network_looks_at_the_fruit():
     """The packaged ImageNet network, on drawn images: of the map's weight more lies on the fruit than
-    the fruit's share of the picture."""
+    the fruit's share of the image."""
     from mmengine.config import Config
     from PIL import Image
 
@@ -295,8 +295,8 @@ def test_the_network_looks_at_the_fruit():
     for kind, label in (("strawberry", 949), ("orange", 950), ("lemon", 951), ("banana", 954)):
         inputs, shares, masks = [], [], []
         for index in range(16):
-            picture, mask = draw(kind, index, 0)
-            square = Image.fromarray(picture).resize((128, 128))
+            drawing, mask = draw(kind, index, 0)
+            square = Image.fromarray(drawing).resize((128, 128))
             inputs.append((np.asarray(square, np.float32) - 127) / 128)
             masks.append(np.asarray(Image.fromarray(mask).resize((128, 128))))
         batch = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2).contiguous()

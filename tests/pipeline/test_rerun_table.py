@@ -133,7 +133,7 @@ def test_a_photo_removed_from_or_replaced_in_the_test_split_does_not_retrain(pro
 
 
 def test_a_photo_of_the_test_split_that_is_left_out_does_not_retrain(project):
-    exclude = project / "data/exclude.csv"
+    exclude = project / "exclude.csv"
     _, photo = two_of_one_class(project)
     exclude.write_text(f"path,reason\n{photo.relative_to(project).as_posix()},blurred\n")
     assert executed(repro(project)) == ["prepare-dataset", *AFTER_TRAINING]

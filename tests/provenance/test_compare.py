@@ -215,7 +215,7 @@ def test_hostile_parameters_and_files_cannot_break_the_table(clone, capsys):
     state(clone, params={"train": {"lr": 0.1, "name|x\n": hostile}, "runtime": {"workers": 2}})
     photos = clone / "照片 |`<img src=x>`"
     photos.mkdir()
-    (photos / "1.png").write_bytes(b"picture")
+    (photos / "1.png").write_bytes(b"image")
     with Repo(str(clone)) as repo:
         repo.add(str(photos))
     commit(clone)
@@ -244,7 +244,7 @@ def test_an_image_that_moved_is_renamed(clone, capsys):
 
 
 def test_data_that_git_does_not_know_yet_is_named(clone, capsys):
-    (clone / "photos.txt").write_text("picture")
+    (clone / "photos.txt").write_text("image")
     with Repo(str(clone)) as repo:
         repo.add(str(clone / "photos.txt"))
     text, _ = report(clone, capsys)

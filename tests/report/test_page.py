@@ -28,8 +28,8 @@ class Page(HTMLParser):
 
 def page(name: str) -> Page:
     overlays = [Overlay("000-gradcam.jpg", "gradcam", name)]
-    picture = ReportedImage(f"data/{name}.jpg", name, "other", 0.5, "000.jpg", overlays)
-    return Page(report_page([picture], ["backbone.layer4"], num_images=200, num_mistakes=30))
+    image = ReportedImage(f"data/{name}.jpg", name, "other", 0.5, "000.jpg", overlays)
+    return Page(report_page([image], ["backbone.layer4"], num_images=200, num_mistakes=30))
 
 
 def test_hostile_names_stay_text():
@@ -47,8 +47,8 @@ def test_images_are_numbered_files_beside_the_page_and_numbers_are_those_of_the_
 
 def test_a_map_that_is_empty_is_said_in_words():
     overlays = [Overlay("", "gradcam", "apple")]
-    picture = ReportedImage("a.jpg", "apple", "apple", 0.5, "000.jpg", overlays)
-    shown = Page(report_page([picture], ["backbone.layer4"], num_images=20, num_mistakes=3))
+    image = ReportedImage("a.jpg", "apple", "apple", 0.5, "000.jpg", overlays)
+    shown = Page(report_page([image], ["backbone.layer4"], num_images=20, num_mistakes=3))
     assert [image["src"] for image in shown.images] == ["000.jpg"]
     assert "no pixel spoke for apple" in shown.text
 

@@ -92,8 +92,8 @@ def test_its_history_is_the_score_of_the_fitted_head(probed):
 
 @pytest.mark.slow
 def test_its_checkpoint_predicts(probed):
-    picture = next((probed / "data/sample/kiwi").iterdir())
-    assert str(picture) in python(probed, "-m", "stages", "predict", str(picture))
+    image = next((probed / "data/sample/kiwi").iterdir())
+    assert str(image) in python(probed, "-m", "stages", "predict", str(image))
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def test_a_download_is_published_with_its_config_and_its_source(root, host, sour
     fetch_weights.main(root)
     assert files(root) - {f".work/downloads/{SHA256}.pth"} == OUTPUTS | {
         "configs/models/efficientnet_lite0.py",
-        "data/exclude.csv",
+        "exclude.csv",
         "params.yaml",
     }
     assert published(root)["meta"] == {}
