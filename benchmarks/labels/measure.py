@@ -136,4 +136,4 @@ if __name__ == "__main__":
     main(Path(arguments[0]), 0.0, set())
     if arguments[1:]:
         taken = Path(arguments[2]).read_text().split("\n") if arguments[2:] else []
-        main(Path(arguments[1]), 0.67, set(taken) - {""})
+        main(Path(arguments[1]), 0.64, set(taken) - {""})

@@ -32,7 +32,8 @@ from stages.core.dataset.splits import even_out, split_by_content, splitting  # 
 from stages.core.layout import Layout  # noqa: E402
 from stages.core.params import load_params  # noqa: E402
 from stages.core.scenes.features import scene_features  # noqa: E402
-from stages.core.scenes.grouping import scene_pairs  # noqa: E402
+from stages.core.scenes.grouping import direction, rounded, scene_pairs  # noqa: E402
+from stages.core.scenes.grouping import leaders as leaders_of  # noqa: E402
 
 DATASET = load_params(Layout().params).dataset.replace(val_fraction=0.2, test_fraction=0.2, fold="")
 ASKED = {"test": 0.2, "val": 0.2}
@@ -115,11 +116,29 @@ def content(classes, hashes, features) -> list[str]:
     return list(hashes)
 
 
-def leaders(cosine: float) -> Callable:
+def joined_leaders(cosine: float) -> Callable:
+    """As prepare-dataset has it."""
+
     def rule(classes, hashes, features) -> list[str]:
         keys = list(hashes)
-        for leader, image in scene_pairs(list(classes), list(hashes), features, cosine):
-            keys[image] = hashes[leader]
+        for first, image in scene_pairs(list(classes), list(hashes), features, cosine):
+            keys[image] = hashes[first]
+        return keys
+
+    return rule
+
+
+def leaders(cosine: float) -> Callable:
+    """Leaders alone: neighbours may be in groups of different leaders."""
+
+    def rule(classes, hashes, features) -> list[str]:
+        mean = sum(rounded(row) for row in features) / len(features)
+        keys = list(hashes)
+        for name in set(classes):
+            members = [i for i in np.argsort(hashes) if classes[i] == name]
+            directions = np.stack([direction(features[i], mean) for i in members])
+            for image, leader in zip(members, leaders_of(directions, cosine), strict=True):
+                keys[image] = hashes[members[leader]]
         return keys
 
     return rule
@@ -152,9 +171,12 @@ RULES = {
     "average linkage, 0.65": linked("average", 0.65),
     "average linkage, 0.6": linked("average", 0.6),
     "complete linkage, 0.6": linked("complete", 0.6),
-    "leaders, 0.7": leaders(0.7),
-    "leaders, 0.67 (as it is)": leaders(0.67),
-    "leaders, 0.65": leaders(0.65),
+    "leaders, 0.67": leaders(0.67),
+    "leaders, 0.6": leaders(0.6),
+    "joined leaders, 0.7": joined_leaders(0.7),
+    "joined leaders, 0.67": joined_leaders(0.67),
+    "joined leaders, 0.64 (as it is)": joined_leaders(0.64),
+    "joined leaders, 0.6": joined_leaders(0.6),
 }
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from stages.core.scenes.labels import nearest
 
 SMALL_SIDE = 64
 """An image with a shorter side, in pixels, is called small."""
-SCENES = 0.67
+SCENES = 0.64
 """The cosine of `configs/presets/photos.yaml`, where params.yaml has scenes off."""
 SHOWN_LABELS, SHOWN_ODD = 200, 100
 """Images on the page, at most."""

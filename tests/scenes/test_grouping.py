@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.core.scenes.grouping import BLOCK, LENGTH, direction, leaders, scene_pairs
+from stages.core.scenes.grouping import BLOCK, LENGTH, direction, joined, leaders, scene_pairs
 
 
 def at_angles(degrees: list[float]) -> np.ndarray:
@@ -21,6 +21,15 @@ def test_a_chain_of_neighbours_is_more_than_one_scene():
     assert len(set(leaders(at_angles(list(range(0, 180, 10))), 0.9))) > 4
 
 
+def test_groups_are_one_where_two_of_their_images_are_nearly_alike():
+    # 20 follows 0, and 40 leads 30 and 60; from 20 to 30 are 10 degrees, of cosine 0.985
+    degrees = at_angles([0, 20, 40, 30, 60, 90, 200])
+    apart = leaders(degrees, 0.9)
+    assert apart == [0, 0, 2, 2, 2, 5, 6]
+    assert joined(degrees, apart, 0.99) == apart
+    assert joined(degrees, apart, 0.98) == [0, 0, 0, 0, 0, 5, 6]
+
+
 @pytest.mark.parametrize("cosine", [0.3, 0.9, 0.99])
 def test_blocks_change_nothing(cosine):
     random = np.random.default_rng(0)
@@ -32,6 +41,16 @@ def test_blocks_change_nothing(cosine):
         found += [] if near else [image]
         expected.append(near[0] if near else image)
     assert leaders(at_angles(degrees), cosine) == expected
+
+
+def test_no_image_of_another_scene_is_nearly_alike_in_any_block():
+    features = np.random.default_rng(0).normal(size=(2 * BLOCK + 7, 6))
+    vectors = np.stack([direction(row, np.zeros(6)) for row in features.astype(np.float16)])
+    first = np.array(joined(vectors, leaders(vectors, 0.8), 0.95))
+    alike = vectors.astype(np.int64) @ vectors.T.astype(np.int64) >= 0.95 * LENGTH**2
+    assert (first[:, None] == first)[alike].all()
+    assert (first <= np.arange(len(first))).all() and (first[first] == first).all()
+    assert len(set(first)) > 10
 
 
 def some_features(count: int) -> np.ndarray:

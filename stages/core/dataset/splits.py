@@ -120,15 +120,15 @@ def even_out(
 ) -> None:
     """Move keys between train and another split where chance, with keys of many images, is too uneven.
 
-    That is where a class has less than half of the images that a split asks for, or more than one and a
-    half times. A key moves as a whole, if it fits, in an order that its hash alone decides. A key of
-    several classes stays. classes: images of each key of each class. asked: share of each split.
+    That is where a class has less than three quarters of the images that a split asks for, or more than
+    one and a half times. A key moves as a whole, if it fits, in an order that its hash alone decides. A
+    key of several classes stays. classes: images of each key of each class. asked: share of each split.
     """
     homes = Counter(key for keys in classes.values() for key in keys)
     for name in sorted(classes):
         sizes = {key: size for key, size in classes[name].items() if homes[key] == 1}
         for split, share in asked.items():
-            least, most = (factor * share * classes[name].total() for factor in (0.5, 1.5))
+            least, most = (factor * share * classes[name].total() for factor in (0.75, 1.5))
             order = sorted(sizes, key=lambda key: position(f"{split} {key}"))
             held = sum(size for key, size in classes[name].items() if split_of[key] == split)
             for key in order:
