@@ -28,7 +28,7 @@ from tqdm import tqdm  # noqa: E402
 from stages.core.dataset.checks import check_image  # noqa: E402
 from stages.core.scenes.features import scene_features  # noqa: E402
 from stages.core.scenes.grouping import scene_pairs  # noqa: E402
-from stages.core.scenes.labels import FOLDS, Judged, assign_folds, judge  # noqa: E402
+from stages.core.scenes.labels import FOLDS, SCENES, Judged, assign_folds, judge  # noqa: E402
 
 DRAWS = 5
 FLIPPED = 0.05
@@ -136,4 +136,4 @@ if __name__ == "__main__":
     main(Path(arguments[0]), 0.0, set())
     if arguments[1:]:
         taken = Path(arguments[2]).read_text().split("\n") if arguments[2:] else []
-        main(Path(arguments[1]), 0.64, set(taken) - {""})
+        main(Path(arguments[1]), SCENES, set(taken) - {""})

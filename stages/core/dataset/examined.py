@@ -28,7 +28,7 @@ from stages.core.layout import Layout
 from stages.core.params import DatasetParams
 from stages.core.scenes.features import DIMENSIONS, scene_features
 from stages.core.scenes.grouping import scene_pairs
-from stages.core.scenes.labels import Judged, judge
+from stages.core.scenes.labels import SCENES, Judged, judge
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def examine_dataset(
         return Examined(images, findings, notes)
     number_of = {name: number for number, name in enumerate(class_names)}
     labels_of = [number_of[images[at].class_name] for at in of]
-    judged = judge(labels_of, [images[at].key for at in of], features)
+    keys = grouping_keys(images, near, shown_scenes(images, of, features, max(dataset.scenes, SCENES)))
+    judged = judge(labels_of, [keys[at] for at in of], features)
     findings = sorted(findings + label_findings(images, of, class_names, judged), key=by_kind)
     notes += filter(None, [alike_note(class_names, judged)])
     if unjudged := [class_names[number] for number in judged.unjudged(labels_of)]:

@@ -18,6 +18,9 @@ import numpy as np
 from stages.core.scenes.features import pin
 
 FOLDS = 5
+SCENES = 0.7
+"""The least cosine of scenes for judging labels, if that of the splits is lower: with larger scenes, a
+label is judged by images that are less like it, and more right labels look wrong."""
 PENALTY = 0.3
 """Of the ridge regression, for features of variance 1 on average."""
 SHARPNESS = 10.0
