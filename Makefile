@@ -24,11 +24,11 @@ check: environment  ## Fail if parameters, code, data, dvc.lock or metrics in Gi
 verify: environment  ## Run the pipeline again from nothing and compare every output with dvc.lock
 	python -m stages verify
 
-test: environment lint  ## Run every test that needs no GPU (about 12 minutes on two cores)
-	python -m pytest -m "not gpu" --numprocesses 2 --dist loadscope
+test: environment lint  ## Run every test that needs no GPU (about 20 minutes on two cores)
+	python -m pytest -m "not gpu" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 test-fast: environment  ## Run the fast tests (about a minute)
-	python -m pytest --numprocesses 2 --dist loadscope
+	python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 lint: environment  ## Check the style
 	ruff check .

@@ -82,9 +82,20 @@ def test_evaluate_reruns_evaluate(project):
     assert changed(project, evaluate={"batch_size": 5}) == ["evaluate"]
 
 
-@pytest.mark.parametrize("change", [{"train": {"lr": 0.02}}, {"augment": {"flip": 0.1}}, {"seed": 3}])
-def test_train_augment_and_seed_rerun_from_render_config_on(project, change):
-    assert changed(project, **change) == ["render-config", "train", *AFTER_TRAINING]
+def test_train_reruns_from_render_config_on(project):
+    assert changed(project, train={"lr": 0.02}) == ["render-config", "train", *AFTER_TRAINING]
+
+
+@pytest.mark.parametrize("change", [{"augment": {"flip": 0.1}}, {"image": {"resize": 40}}, {"seed": 3}])
+def test_augment_image_and_seed_rerun_render_config_which_writes_another_config(project, change):
+    """train and what follows depend on that config, as the test above shows."""
+    config = project / "configs/rendered.py"
+    before = config.read_bytes()
+    merged = {k: (v | change.get(k, {}) if isinstance(v, dict) else v) for k, v in OWN.items()}
+    write_params(project, **(change | merged))
+    assert executed(repro(project, "render-config")) == ["render-config"]
+    assert config.read_bytes() != before
+    write_params(project, **OWN)
 
 
 def test_weights_rerun_from_fetch_weights_on(project):
