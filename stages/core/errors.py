@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 MAKE_ROOM = "Make room on this disk and run the same command again"
 GET_RIGHTS = "Change its permissions or its owner and run the same command again"
+FOLDER_NEEDED = "A file lies where a folder is needed: move it away and run the same command again"
 WHAT_TO_DO = {
     errno.ENOSPC: MAKE_ROOM,
     errno.EDQUOT: MAKE_ROOM,
@@ -29,6 +30,8 @@ WHAT_TO_DO = {
     errno.EACCES: GET_RIGHTS,
     errno.EPERM: GET_RIGHTS,
     errno.EISDIR: "Delete this folder: `dvc repro` makes the file",
+    errno.EEXIST: FOLDER_NEEDED,
+    errno.ENOTDIR: FOLDER_NEEDED,
     errno.EROFS: "Run it on a disk that can be written to",
     errno.ENOENT: "`dvc repro` makes and `dvc pull` downloads what the pipeline needs",
 }

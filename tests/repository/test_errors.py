@@ -77,6 +77,8 @@ def test_a_file_that_could_not_be_written_is_one_line_without_an_errno(tmp_path,
         (errno.ENOSPC, "Make room"),
         (errno.EACCES, "Change its permissions"),
         (errno.EISDIR, "Delete this folder"),
+        (errno.EEXIST, "A file lies where a folder is needed"),
+        (errno.ENOTDIR, "A file lies where a folder is needed"),
         (errno.EROFS, "Run it on a disk that can be written to"),
     ],
 )
