@@ -50,12 +50,12 @@ def project(pipeline):
     assert executed(output) == [], output
 
 
-def changed(pipeline: Path, **sections) -> list[str]:
-    """The stages that run after a change of params.yaml, which is then set back."""
+def changed(pipeline: Path, *targets: str, **sections) -> list[str]:
+    """The stages that run after a change of params.yaml, which is then set back; all, or the targets."""
     merged = {k: (OWN.get(k, {}) | v if isinstance(v, dict) else v) for k, v in (OWN | sections).items()}
     try:
         write_params(pipeline, **merged)
-        return executed(repro(pipeline))
+        return executed(repro(pipeline, *targets))
     finally:
         write_params(pipeline, **OWN)
 
@@ -91,11 +91,8 @@ def test_augment_image_and_seed_rerun_render_config_which_writes_another_config(
     """train and what follows depend on that config, as the test above shows."""
     config = project / "configs/rendered.py"
     before = config.read_bytes()
-    merged = {k: (v | change.get(k, {}) if isinstance(v, dict) else v) for k, v in OWN.items()}
-    write_params(project, **(change | merged))
-    assert executed(repro(project, "render-config")) == ["render-config"]
+    assert changed(project, "render-config", **change) == ["render-config"]
     assert config.read_bytes() != before
-    write_params(project, **OWN)
 
 
 def test_weights_rerun_from_fetch_weights_on(project):
