@@ -1,10 +1,13 @@
 """A project in a temporary folder: the parameters of tests/params.yaml, changed as a test needs them."""
 
 import colorsys
+import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from PIL import Image, ImageDraw
 from ruamel.yaml import YAML
 
@@ -16,6 +19,11 @@ PARAMS = TESTS / "params.yaml"
 """What the tests start from: the values in the project's own params.yaml are its team's."""
 
 pin_kernels(PARAMS)  # before torch computes anything; stages/__init__.py took the project's own
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
+    import torch
+
+    torch.set_num_threads(1)
 
 # a shell that runs the tests in the background has Ctrl-C ignored, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,12 +67,21 @@ def class_folders(folder: Path, classes: dict[str, int], start: int = 0) -> Path
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> Path:
-    """The real pipeline, run by real DVC at small settings; what a test changes in it, it puts back."""
-    from real_dvc import SMALL, clone, repro
+    """The real pipeline, run by real DVC at small settings: once, and each worker has a copy.
 
-    folder = clone(tmp_path_factory.mktemp("small") / "project", **SMALL)
-    (folder.parent / "repro.log").write_text(repro(folder), encoding="utf-8")
-    return folder
+    What a test changes in it, it puts back.
+    """
+    from real_dvc import SMALL, clone, commit, repro
+
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            folder = clone(tmp_path_factory.mktemp("first") / "project", **SMALL)
+            (folder.parent / "repro.log").write_text(repro(folder), encoding="utf-8")
+            commit(folder)
+            folder.parent.rename(shared)
+    return shutil.copytree(shared, tmp_path_factory.mktemp("copy") / "small", symlinks=True) / "project"
 
 
 @pytest.fixture

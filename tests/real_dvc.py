@@ -15,7 +15,7 @@ SMALL = {
     "sample": {"images_per_class": 8},
     "image": {"size": 32, "resize": 36},
     "train": {"epochs": 1, "batch_size": 16, "warmup_epochs": 0, "threads": 1},
-    "cam": {"num_images": 2},
+    "cam": {"methods": ["layercam"], "num_images": 2},
 }
 """A run of seconds: fewer, smaller images and one epoch."""
 
@@ -39,6 +39,17 @@ def clone(folder: Path, **sections) -> Path:
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     write_params(folder, **sections)
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    commit(folder)
+    return folder
+
+
+def copy(project: Path, folder: Path, **sections) -> Path:
+    """A project that was run, with its data and DVC's cache, and with other parameters, committed.
+
+    `repro` then runs what these affect, and no more.
+    """
+    shutil.copytree(project, folder, symlinks=True, ignore=shutil.ignore_patterns(".work"))
+    write_params(folder, **sections)
     commit(folder)
     return folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import REPO, write_params
-from real_dvc import SMALL, clone, python
+from real_dvc import SMALL, copy, python
 
 from stages.core.machine.kernels import AVX2, VARIABLES, check_kernels, is_x86, pin_kernels
 
@@ -82,17 +82,19 @@ def test_one_setting_is_not_taken_for_the_other(monkeypatch, first, then):
 
 def trained(folder: Path, **given: str) -> str:
     python(folder, "-m", "stages.train", **given)
+    return sha256(folder)
+
+
+def sha256(folder: Path) -> str:
     return hashlib.sha256((folder / "data/checkpoints/best.pth").read_bytes()).hexdigest()
 
 
 @pytest.mark.slow
-def test_the_setting_decides_the_bytes_and_the_cpu_does_not(tmp_path):
+def test_the_setting_decides_the_bytes_and_the_cpu_does_not(small_run, tmp_path):
     """A CPU without wide instructions, as torch's own switches imitate one, and this one."""
     poor = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "SSE4_2"}
-    folder = clone(tmp_path / "project", **SMALL)
-    for stage in ("make_sample", "fetch_weights", "prepare_dataset", "render_config"):
-        python(folder, "-m", f"stages.{stage}")
-    assert trained(folder) == trained(folder, **poor)
+    folder = copy(small_run, tmp_path / "project", **SMALL)
+    assert trained(folder, **poor) == sha256(small_run)
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(params.replace("cpu_kernels: avx2", "cpu_kernels: native"))
     python(folder, "-m", "stages.render_config")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import class_folders, write_params
-from real_dvc import SMALL, clone, environment, python, run
+from real_dvc import SMALL, clone, copy, environment, python, run
 
 from stages.commands.cross_validate import interval, report
 
@@ -49,9 +49,9 @@ def test_what_cannot_be_cross_validated_is_one_sentence(tmp_path, sections, fold
 
 
 @pytest.mark.slow
-def test_a_stopped_command_goes_on_and_the_workspace_stays_as_it_was(tmp_path):
+def test_a_stopped_command_goes_on_and_the_workspace_stays_as_it_was(small_run, tmp_path):
     # photos that neither Git nor DVC knows, in a workspace with changes
-    project = clone(tmp_path / "project", **SMALL)
+    project = copy(small_run, tmp_path / "project", **SMALL)
     class_folders(project / "data/photos", {"fig": 10, "kiwi": 10})
     photos = {"path": "data/photos", "near_duplicates": 0}
     write_params(project, **SMALL | {"sample": {"images_per_class": 0}, "dataset": photos})

@@ -6,14 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from real_dvc import SMALL, clone, executed, python, repro, run
+from real_dvc import SMALL, copy, executed, python, repro, run
 from ruamel.yaml import YAML
 
 from stages.commands.compare_experiments import scale
 
 pytestmark = pytest.mark.slow
-
-FEW = SMALL | {"sample": {"images_per_class": 4}, "dataset": {"near_duplicates": 0}}
 
 
 def dvc(folder: Path, *arguments: str) -> str:
@@ -36,9 +34,9 @@ def params(folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory) -> Path:
+def swept(small_run, tmp_path_factory) -> Path:
     """A project in which two workers have run a queue of two."""
-    folder = clone(tmp_path_factory.mktemp("experiments"), **FEW)
+    folder = copy(small_run, tmp_path_factory.mktemp("experiments") / "project", **SMALL)
     run(folder, "git", "config", "user.name", "test")
     run(folder, "git", "config", "user.email", "test@example.org")
     dvc(folder, "exp", "run", "--queue", "-S", "train.lr=0.003,0.03")
@@ -50,17 +48,22 @@ def swept(tmp_path_factory) -> Path:
     return folder
 
 
-def test_two_workers_run_a_queue_and_the_workspace_stays_as_it_was(swept):
+def test_two_workers_run_a_queue_and_the_workspace_stays_as_it_was(swept, small_run):
     states = {name: e["executor"]["state"] for name, e in shown(swept).items()}
     assert list(states.values()) == ["success"] * 2, dvc(swept, "queue", "logs", next(iter(states)))
     assert run(swept, "git", "status", "--porcelain") == ""
-    assert not (swept / "data/checkpoints").exists()
+    checkpoint = "data/checkpoints/best.pth"
+    assert (swept / checkpoint).read_bytes() == (small_run / checkpoint).read_bytes()
 
 
 def test_a_sweep_is_compared_by_val_in_a_table_and_a_plot(swept):
     output = python(swept, "-m", "stages", "compare_experiments")
     header, *rows = output.splitlines()[:-1]
     assert header.split("  ")[-3:] == ["train.lr", "val top-1", "test top-1"]
+    values = [float(row.split()[2]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    (committed,) = [row for row in rows if row.split()[1] == "0.040"]
+    rows.remove(committed)
     assert {row.split()[1] for row in rows} == {"0.003", "0.030"}
     approx = functools.partial(pytest.approx, abs=0.0051)  # two decimals
     for row in rows:
@@ -69,8 +72,6 @@ def test_a_sweep_is_compared_by_val_in_a_table_and_a_plot(swept):
         assert data["params"]["params.yaml"]["data"]["train"]["lr"] == float(lr)
         assert data["metrics"]["metrics/evaluation.json"]["data"]["top1"] == approx(float(test))
         assert data["metrics"]["metrics/training.json"]["data"]["val_top1"] == approx(float(val))
-    values = [float(row.split()[2]) for row in rows]
-    assert values == sorted(values, reverse=True)
     assert (swept / "dvc_plots/experiments.png").read_bytes().startswith(b"\x89PNG")
     assert run(swept, "git", "status", "--porcelain") == ""
 

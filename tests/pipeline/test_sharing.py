@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from conftest import write_params
-from real_dvc import SMALL, clone, commit, executed, python, repro, run
+from real_dvc import SMALL, commit, copy, executed, python, repro, run
 from s3_server import Account, s3_server
 
 pytestmark = pytest.mark.slow
 
-FEW = SMALL | {"sample": {"images_per_class": 4}, "dataset": {"near_duplicates": 0}}
-ANOTHER = FEW | {"evaluate": {"tta": "flip"}}
+ANOTHER = SMALL | {"evaluate": {"tta": "flip"}}
 """A combination of parameters that is run, but never committed."""
 MADE = ["data/predictions/test.csv", "metrics/evaluation.json"]
 """By evaluate: an output that is in DVC's cache, and one that is in Git."""
@@ -29,10 +28,10 @@ def account():
 
 
 @pytest.fixture(scope="module")
-def project(account, tmp_path_factory) -> tuple[Path, list[str]]:
+def project(account, small_run, tmp_path_factory) -> tuple[Path, list[str]]:
     """The pipeline, run, committed and pushed to S3; and all that was printed on the way."""
-    folder = clone(tmp_path_factory.mktemp("sharing") / "one", **FEW)
-    printed = [repro(folder)]
+    folder = copy(small_run, tmp_path_factory.mktemp("sharing") / "one", **SMALL)
+    printed = [(small_run.parent / "repro.log").read_text(encoding="utf-8")]
     printed.append(dvc(folder, "remote", "add", "--default", "s3", f"s3://{account.bucket}/project"))
     printed.append(dvc(folder, "remote", "modify", "s3", "endpointurl", account.endpoint))
     log_in(folder, account.key_id, account.secret)

@@ -1,13 +1,18 @@
 """No small change of a committed project passes the check, and no state that is as good is refused."""
 
+import functools
 import logging
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from dvc.utils import strictyaml
+from dvc.utils.serialize import _yaml
+from dvc.utils.serialize._yaml import parse_yaml
 from mutations import (
     Mutation,
     mutations_of_ignores,
@@ -65,6 +70,20 @@ AS_GOOD = [
 @pytest.fixture(scope="module", autouse=True)
 def quiet_dvc():
     logging.getLogger("dvc").setLevel(logging.ERROR)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_text_is_parsed_once():
+    """DVC parses dvc.yaml and dvc.lock again and again, in Python; of a mutation all but one are the same."""
+
+    @functools.lru_cache(maxsize=64)
+    def parsed(text: str, path: str, typ: str) -> object:
+        return parse_yaml(text, path, typ)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (_yaml, strictyaml):
+            patch.setattr(module, "parse_yaml", lambda *of, typ="safe": deepcopy(parsed(*of, typ)))
+        yield
 
 
 @pytest.fixture(scope="module")

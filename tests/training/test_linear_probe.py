@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from real_dvc import SMALL, clone, executed, python, repro
+from real_dvc import SMALL, copy, executed, python, repro
 from torch import nn
 
 from stages.core.training.linear_probe import fit_linear, last_linear
@@ -69,9 +69,9 @@ def rows(folder) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def probed(tmp_path_factory):
-    folder = clone(tmp_path_factory.mktemp("probe"), **PROBE)
-    repro(folder)
+def probed(small_run, tmp_path_factory):
+    folder = copy(small_run, tmp_path_factory.mktemp("probe") / "project", **PROBE)
+    repro(folder, "train")
     return folder
 
 
@@ -103,10 +103,10 @@ def test_another_penalty_fits_again_without_computing_features(probed):
     (probed / "params.yaml").write_text(
         text.replace("probe_weight_decay: 0.01", "probe_weight_decay: 0.02")
     )
-    assert "train" in executed(repro(probed))
+    assert "train" in executed(repro(probed, "train"))
     assert list((probed / ".work/features").iterdir()) == before and len(before) == 1
     (probed / "params.yaml").write_text(text)
-    repro(probed)
+    repro(probed, "train")
 
 
 @pytest.mark.slow
@@ -118,14 +118,11 @@ def test_another_layout_in_memory_computes_features_anew(probed):
     repro(probed, "train")
     assert len(list((probed / ".work/features").iterdir())) == 2
     (probed / "params.yaml").write_text(text)
-    repro(probed)
+    repro(probed, "train")
 
 
 @pytest.mark.slow
-def test_fine_tuning_after_the_probe_starts_from_its_head(probed, tmp_path):
-    train = SMALL["train"] | {"strategy": "lp_ft", "epochs": 1}
-    folder = clone(tmp_path / "lp_ft", **(PROBE | {"train": train}))
-    repro(folder, "train")
-    first, second = rows(folder)
+def test_fine_tuning_after_the_probe_starts_from_its_head(probed, small_run):
+    first, second = rows(small_run)
     assert first == rows(probed)[0]
     assert second["epoch"] == "1" and float(second["lr"]) > 0

@@ -8,7 +8,7 @@ import signal
 import pytest
 import torch
 from conftest import write_params
-from real_dvc import SMALL, clone, python, repro, start_training
+from real_dvc import SMALL, copy, python, repro, start_training
 
 from stages.core.params import load_params
 from stages.core.training.processes import STARTED, start_processes, starts_processes
@@ -56,14 +56,14 @@ def rows(folder) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_on_the_same_images_and_score_each_once(tmp_path):
+def test_two_processes_train_on_the_same_images_and_score_each_once(small_run, tmp_path):
     """At rate 1e-6 the weights stand still: the loss is that of the same images, however split."""
     rate = {"lr": 1e-6, "schedule": "step", "batch_size": 8}
     still = {"train": SMALL["train"] | rate, "augment": {"color_jitter": 0.0}}
     folders = []
     for launcher, processes in (("none", 1), ("pytorch", 2)):
         own = {"launcher": launcher, "processes": processes, "workers": 0}
-        folders.append(clone(tmp_path / launcher, **(SMALL | still), runtime=own))
+        folders.append(copy(small_run, tmp_path / launcher, **(SMALL | still), runtime=own))
         output = repro(folders[-1], "train")
     assert "training on cpu in 2 processes" in output
     alone, together = (rows(folder)[1] for folder in folders)
@@ -77,10 +77,10 @@ def test_two_processes_train_on_the_same_images_and_score_each_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path):
+def test_ctrl_c_ends_all_processes_without_a_traceback(small_run, tmp_path):
     train = SMALL["train"] | {"epochs": 50}
     own = {"launcher": "pytorch", "processes": 2, "workers": 1}
-    folder = clone(tmp_path / "project", **(SMALL | {"train": train}), runtime=own)
+    folder = copy(small_run, tmp_path / "project", **(SMALL | {"train": train}), runtime=own)
     repro(folder, "render-config")
     process = start_training(folder)
     for line in process.stdout:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from real_dvc import SMALL, clone, environment, python, repro, start_training
+from real_dvc import SMALL, copy, environment, python, repro, start_training
 
 from stages.core.networks.checkpoint import save_whole, write_checkpoint
+from stages.core.provenance.lock_diff import read_lock
 from stages.core.training.resume import (
     KEPT,
     RunState,
@@ -167,8 +168,8 @@ OUTPUTS = ("data/checkpoints/best.pth", "metrics/training.csv")
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
-    folder = clone(tmp_path_factory.mktemp("uninterrupted"), **RUN)
+def uninterrupted(small_run, tmp_path_factory) -> Path:
+    folder = copy(small_run, tmp_path_factory.mktemp("uninterrupted") / "project", **RUN)
     repro(folder, "train")
     return folder
 
@@ -240,12 +241,12 @@ def test_a_training_whose_result_could_not_be_written_is_not_repeated(uninterrup
 def test_killed_after_its_end_and_before_dvc_took_the_result_it_is_not_repeated(uninterrupted, project):
     python(project, "-m", "stages.train", DVC_STAGE="train")
     lock = project / "dvc.lock"
-    recorded = lock.read_text()
+    recorded = read_lock(lock)["train"]
     lock.unlink()  # DVC did not come to it
     shutil.rmtree(project / ".dvc/cache/runs")
     output = repro(project, "train")
     assert "resuming after epoch 4" in output and "epoch 4/4" not in output
-    assert outputs(project) == outputs(uninterrupted) and lock.read_text() == recorded
+    assert outputs(project) == outputs(uninterrupted) and read_lock(lock)["train"] == recorded
     output = repro(
         project, "--single-item", "--force", "train"
     )  # DVC has the result, and asks for another
@@ -254,10 +255,11 @@ def test_killed_after_its_end_and_before_dvc_took_the_result_it_is_not_repeated(
 
 
 @pytest.mark.slow
-def test_early_stopping_counts_epochs_without_a_better_one_also_over_a_kill(tmp_path):
+def test_early_stopping_counts_epochs_without_a_better_one_also_over_a_kill(small_run, tmp_path):
     """At rate 1e-9 nothing becomes better than the fitted head."""
     train = {"epochs": 9, "batch_size": 8, "warmup_epochs": 0, "threads": 1, "lr": 1e-9}
-    folder = clone(tmp_path / "project", **(SMALL | {"train": train | {"early_stopping": 3}}))
+    changed = SMALL | {"train": train | {"early_stopping": 3}}
+    folder = copy(small_run, tmp_path / "project", **changed)
     repro(folder, "train")
     history = (folder / "metrics/training.csv").read_text()
     assert [line.split(",")[0] for line in history.splitlines()] == ["epoch", "0", "1", "2", "3"]

@@ -5,18 +5,11 @@ from itertools import product
 import cv2
 import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, XGradCAM
 from torch import Tensor, nn
 
 from stages.core.explaining.layers import as_grid, last_outputs, module_named
 
 METHODS = ("gradcam", "gradcam++", "xgradcam", "eigencam", "eigengradcam", "layercam")
-WEIGHTS = {
-    "gradcam": GradCAM,  # Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391
-    "gradcam++": GradCAMPlusPlus,  # Chattopadhyay et al. 2018, https://arxiv.org/abs/1710.11063
-    "xgradcam": XGradCAM,  # Fu et al. 2020, https://arxiv.org/abs/2008.02312
-}
-"""The methods that weigh whole channels."""
 ROUNDING = 1e-5
 """Differences smaller than this share of what they are computed from are rounding errors."""
 
@@ -99,8 +92,7 @@ def spoken(method: str, activations: np.ndarray, grads: np.ndarray, eigen_smooth
         # xgradcam and gradcam++ divide by sums of activations, which must not cancel out where a layer
         # has no ReLU
         amounts = np.maximum(activations, 0)
-        weights = WEIGHTS[method].get_cam_weights(None, None, None, None, amounts, grads)
-        parts = weights[:, :, None, None] * activations
+        parts = channel_weights(method, amounts, grads)[:, :, None, None] * activations
 
     # their sum, or their first principal component
     if method == "eigencam":  # Muhammad and Yeasin 2020, https://arxiv.org/abs/2008.00299
@@ -111,6 +103,19 @@ def spoken(method: str, activations: np.ndarray, grads: np.ndarray, eigen_smooth
         cams = parts.sum(axis=1)
     noise = ROUNDING * np.abs(parts).sum(axis=1)
     return np.where(np.isfinite(cams) & (cams <= noise), 0, cams)
+
+
+def channel_weights(method: str, activations: np.ndarray, grads: np.ndarray) -> np.ndarray:
+    """Of the methods that weigh whole channels; (N, C, h, w) twice -> (N, C)."""
+    # imported here, as it brings scikit-learn and Matplotlib, which take as long as PyTorch
+    from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, XGradCAM
+
+    weigh = {
+        "gradcam": GradCAM,  # Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391
+        "gradcam++": GradCAMPlusPlus,  # Chattopadhyay et al. 2018, https://arxiv.org/abs/1710.11063
+        "xgradcam": XGradCAM,  # Fu et al. 2020, https://arxiv.org/abs/2008.02312
+    }[method]
+    return weigh.get_cam_weights(None, None, None, None, activations, grads)
 
 
 def scaled(cam: np.ndarray) -> np.ndarray:

@@ -125,10 +125,10 @@ def meaning_of(state: str, named: bool) -> str:
     return "changed, and the change is not in Git"
 
 
-def remote_problems(repo: Repo) -> tuple[str, list[Problem]]:
+def remote_problems(repo: Repo, outputs: dict[str, Output]) -> tuple[str, list[Problem]]:
     """Whether the remotes have the data, in words, and a problem for the data that they lack."""
     default = repo.config["core"].get("remote")
-    asked = {out.remote for out in repo.index.outs if out.remote} | ({default} if default else set())
+    asked = {out.remote for out in outputs.values() if out.remote} | ({default} if default else set())
     if not asked:
         return "no remote is configured, so none was asked for the data", []
     listed = ", ".join(sorted(asked))

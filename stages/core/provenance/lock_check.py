@@ -91,7 +91,7 @@ def examine_project(root: Path, most_read: float = MOST_READ) -> Examination:
         examined.problems += git_problems(repo, stages, outputs)
         if not broken:  # DVC draws and asks the remotes only for a project that it can read
             examined.problems += display_problems(repo, outputs)
-            examined.remote, missing = remote_problems(repo)
+            examined.remote, missing = remote_problems(repo, outputs)
             examined.problems += missing
         lock = locks.get(str(Path(repo.root_dir) / "dvc.yaml"))
         if lock and lock.stages:
