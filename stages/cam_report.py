@@ -23,13 +23,13 @@ from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import as_shown, load_images
+from stages.core.inference.predictions import Prediction, read_predictions
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import open_config
 from stages.core.params import load_params
 from stages.core.report.page import Overlay, ReportedImage, report_page
-from stages.core.scoring.predictions import Prediction, read_predictions
 
 
 def main(root: Path = Path()) -> None:

@@ -1,7 +1,9 @@
 """Score the fine-tuned classifier on the test split.
 
 Reads   configs/rendered.py, data/checkpoints/best.pth, data/dataset/test.txt, the images
-Writes  metrics/evaluation.json      top-1 and, from five classes on, top-5 accuracy in percent; loss
+Writes  metrics/evaluation.json      accuracies, macro F1, loss and calibration, with 95 % intervals
+        metrics/classes.csv          one row per class: precision, recall, F1
+        metrics/reliability.csv      accuracy by score; metrics/coverage.csv: accuracy by threshold
         data/predictions/test.csv    one row per image; cam-report chooses from it
 
     python -m stages.evaluate
@@ -11,17 +13,20 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from stages.core.files import together, write_json
+from stages.core.evaluation.calibration import coverage_rows, reliability_rows
+from stages.core.evaluation.classes import COLUMNS, class_rows
+from stages.core.evaluation.collector import ScoreCollector, score_flips
+from stages.core.evaluation.summary import summary
+from stages.core.files import csv_text, together, write_json, write_text
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
+from stages.core.inference.predictions import Prediction, write_predictions
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import open_config
 from stages.core.networks.checkpoint import load_exactly, to_memory_format
 from stages.core.params import load_params
-from stages.core.scoring.metrics import PredictionCollector, score_flips
-from stages.core.scoring.predictions import write_predictions
 
 
 def main(root: Path = Path()) -> None:
@@ -45,26 +50,48 @@ def main(root: Path = Path()) -> None:
     to_memory_format(model, cfg)
 
     # score every image of the test list
-    collector = PredictionCollector(classes)
+    collector = ScoreCollector()
     runner.test_evaluator.metrics.append(collector)  # sees the same batches as Accuracy
-    scores = runner.test()
-    predictions = collector.predictions
-    if [row.path for row in predictions] != [image.path for image in images]:
+    measured = runner.test()
+    scored = collector.scored
+    if scored.paths != [image.path for image in images]:
         raise RuntimeError(
-            f"scored {len(predictions)} images of {len(images)} in the test list, or in another order: "
+            f"scored {len(scored.paths)} images of {len(images)} in the test list, or in another order: "
             "the code that loads or collects them is wrong."
         )
+    predictions = [
+        Prediction.from_scores(path, classes, scores.tolist(), int(label))
+        for path, label, scores in zip(scored.paths, scored.labels, scored.scores, strict=True)
+    ]
 
     # write scores and predictions
-    results = {"loss": round(scores["loss"], 6), "num_images": len(predictions)}
-    results |= {
-        f"top{k}": round(scores[f"accuracy/top{k}"], 4) for k in (1, 5) if f"accuracy/top{k}" in scores
+    accuracies = {
+        f"top{k}": measured[f"accuracy/top{k}"] for k in (1, 5) if f"accuracy/top{k}" in measured
+    }
+    results = summary("test", scored, accuracies, measured["loss"])
+    bounds = [f"accuracy{bound}" for bound in ("", "_low", "_high")]
+    tables = {
+        layout.class_scores: (COLUMNS, class_rows(scored.labels, scored.predicted, classes)),
+        layout.reliability: (
+            ["confidence", *bounds, "images"],
+            reliability_rows(scored.confidence, scored.correct),
+        ),
+        layout.coverage: (
+            ["threshold", "coverage", *bounds],
+            coverage_rows(scored.confidence, scored.correct),
+        ),
     }
     with together():
         write_json(layout.evaluation, results)
+        for path, (header, rows) in tables.items():
+            write_text(path, csv_text(header, rows))
         write_predictions(layout.predictions, predictions)
     top5 = f", top-5 {results['top5']:.2f} %" if "top5" in results else ""
-    print(f"top-1 {results['top1']:.2f} %{top5} on {len(predictions)} test images")
+    print(
+        f"top-1 {results['top1']:.2f} % ({results['top1_low']:.1f} to {results['top1_high']:.1f} %)"
+        f"{top5} on {len(predictions)} test images; always the largest class: "
+        f"{results['largest_class']:.2f} %"
+    )
 
 
 if __name__ == "__main__":

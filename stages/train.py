@@ -3,7 +3,7 @@
 Reads   configs/rendered.py, data/weights/pretrained.pth, data/dataset/{train, val}.txt, the images
 Writes  data/checkpoints/best.pth     weights and class names only
         metrics/training.csv          one row per epoch
-        metrics/training.json         the best epoch, with its val top-1 and val loss
+        metrics/training.json         val top-1 and loss of the best epoch, val top-1 of the linear probe
 
 Killed or interrupted, it resumes after the last complete epoch when it is started again.
 
@@ -96,6 +96,8 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
         # publish the best epoch
         best = best_row(history)
         summary = {"best_epoch": best["epoch"]} | {key: best[key] for key in ("val_loss", "val_top1")}
+        if history[0]["epoch"] == 0:  # the fitted head on frozen features: a baseline for the rest
+            summary["probe_val_top1"] = history[0]["val_top1"]
         columns = list(history[0])
         with together():
             state.publish(layout.checkpoint)

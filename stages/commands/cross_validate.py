@@ -24,11 +24,11 @@ from tabulate import tabulate
 
 from stages.commands.use_preset import merged
 from stages.core.files import write_text
+from stages.core.inference.predictions import read_predictions
 from stages.core.layout import Layout
 from stages.core.params import Params, load_params
 from stages.core.provenance.git import git, names
 from stages.core.provenance.rerun import run_dvc
-from stages.core.scoring.predictions import read_predictions
 from stages.core.yaml_files import check_project, load_yaml, read_yaml_text
 
 CONFIDENCE = 0.95

@@ -21,12 +21,12 @@ from stages.core.dataset.folders import walk
 from stages.core.files import csv_row, whole_file
 from stages.core.inference.classifier import load_classifier
 from stages.core.inference.inputs import ImageReader
+from stages.core.inference.predictions import Prediction, ranked_cells, ranked_columns
 from stages.core.layout import Layout
 from stages.core.machine.device import use_device
 from stages.core.machine.placement import open_config
 from stages.core.names import json_text, shown
 from stages.core.params import load_params
-from stages.core.scoring.predictions import Prediction, ranked_cells, ranked_columns
 
 MAX_BATCH = 1024
 

@@ -45,6 +45,9 @@ PATHS = {
     "training_metrics": "metrics/training.json",
     # evaluate
     "evaluation": "metrics/evaluation.json",
+    "class_scores": "metrics/classes.csv",
+    "reliability": "metrics/reliability.csv",
+    "coverage": "metrics/coverage.csv",
     "predictions": "data/predictions/test.csv",
     # cam-report
     "cam_report": "metrics/cam_report",

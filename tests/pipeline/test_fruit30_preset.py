@@ -134,7 +134,7 @@ def test_it_trains_with_the_tutorials_numbers(tutorial):
     assert [row["epoch"] for row in rows] == [str(n) for n in range(1, EPOCHS + 1)]
     assert {float(row["lr"]) for row in rows} == {0.1}
     results = json.loads((tutorial / "metrics/evaluation.json").read_text())
-    assert set(results) == {"top1", "top5", "loss", "num_images"} and results["num_images"] == 30
+    assert {"top1", "top5"} < set(results) and results["num_images"] == 30
 
 
 def test_predictions_and_report_speak_chinese(tutorial):

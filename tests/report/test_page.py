@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from stages.cam_report import select, target_class
+from stages.core.inference.predictions import Prediction, read_predictions, write_predictions
 from stages.core.report.page import Overlay, ReportedImage, report_page
-from stages.core.scoring.predictions import Prediction, read_predictions, write_predictions
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;'"
 

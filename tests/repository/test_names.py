@@ -22,11 +22,11 @@ from stages import cam_report, evaluate, prepare_dataset, render_config
 from stages.commands import predict
 from stages.core.files import csv_text, first_ten, write_json, write_text
 from stages.core.images.lists import read_classes, read_list
+from stages.core.inference.predictions import read_predictions
 from stages.core.layout import Layout
 from stages.core.names import acts, csv_cell, escape, shown, unescape
 from stages.core.networks.checkpoint import read_checkpoint, write_checkpoint
 from stages.core.provenance.markdown import cell
-from stages.core.scoring.predictions import read_predictions
 from stages.core.seals import sealed_text
 
 CLASSES = sorted({unicodedata.normalize("NFC", name) for name in NASTY})

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from stages.core.scoring.predictions import Prediction, read_predictions, write_predictions
+from stages.core.inference.predictions import Prediction, read_predictions, write_predictions
 
 ROWS = [
     Prediction("data/a.png", "apple", ["apple", "a,b"], [0.75, 0.25]),
