@@ -2,7 +2,7 @@
 
 Reads   configs/rendered.py, data/weights/pretrained.pth, data/dataset/{train, val}.txt, the images
 Writes  data/checkpoints/best.pth     weights and class names only
-        metrics/training.csv          one row per epoch
+        metrics/training.csv          one row per epoch, written after each
         metrics/training.json         val top-1 and loss of the best epoch, val top-1 of the linear probe
 
 Killed or interrupted, it resumes after the last complete epoch when it is started again.
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from stages.core.files import delete, together, write_csv, write_json, write_whole
+from stages.core.files import delete, together, write_json, write_whole
 from stages.core.images.archives import ensure_images
 from stages.core.images.lists import read_list
 from stages.core.layout import Layout
@@ -29,7 +29,7 @@ from stages.core.machine.gpus import claim_gpus
 from stages.core.machine.placement import open_config
 from stages.core.networks.checkpoint import to_memory_format, unwrapped
 from stages.core.params import RuntimeParams, load_params
-from stages.core.training.history import ProgressHook, history_of
+from stages.core.training.history import LiveHistory, ProgressHook, history_of, write_history
 from stages.core.training.hooks import PretrainedWeights, check_batch_size
 from stages.core.training.processes import join_processes, rank, start_processes, starts_processes
 from stages.core.training.resume import (
@@ -78,7 +78,7 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
     cfg.work_dir = str(folder)
     state = RunState(folder)
     if rank() > 0:
-        train(cfg, state, runtime, device)
+        train(cfg, state, runtime, device, layout.history)
         return
 
     # train, or take up the run that is in the folder
@@ -91,18 +91,17 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
             delete_run(folder)  # so this is another run
         delete(state.published)
         folder.mkdir(parents=True, exist_ok=True)
-        history = train(cfg, state, runtime, device)
+        history = train(cfg, state, runtime, device, layout.history)
 
         # publish the best epoch
         best = best_row(history)
         summary = {"best_epoch": best["epoch"]} | {key: best[key] for key in ("val_loss", "val_top1")}
         if history[0]["epoch"] == 0:  # the fitted head on frozen features: a baseline for the rest
             summary["probe_val_top1"] = history[0]["val_top1"]
-        columns = list(history[0])
         with together():
             state.publish(layout.checkpoint)
             write_json(layout.training_metrics, summary)
-            write_csv(layout.history, columns, [[row[name] for name in columns] for row in history])
+            write_history(layout.history, history)
         if by_dvc:
             # stays, as DVC can be killed before it records the result
             write_whole(state.published, b"")
@@ -114,8 +113,11 @@ def train_here(root: Path, runtime: RuntimeParams) -> None:
     )
 
 
-def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> list[dict]:
-    """Train from the start, or resume; returns the history, a row an epoch."""
+def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str, live: Path) -> list[dict]:
+    """Train from the start, or resume; returns the history, a row an epoch.
+
+    live: the file that has the history so far after each epoch.
+    """
     join_processes(runtime, device)  # from here on, all processes see the same state
     pretrained, cfg.load_from = cfg.load_from, None
 
@@ -133,6 +135,7 @@ def train(cfg: Config, state: RunState, runtime: RuntimeParams, device: str) -> 
         runner.register_hook(PretrainedWeights(Path(pretrained)))
     runner.register_hook(SaveHook(state))
     runner.register_hook(ProgressHook())
+    runner.register_hook(LiveHistory(live))
 
     if runner.rank == 0:
         processes = f" in {runner.world_size} processes" if runner.world_size > 1 else ""

@@ -186,7 +186,7 @@ def toy_training(root: Path, folder: Path, *hooks: dict) -> list[dict]:
     runtime = load_params(root / "params.yaml").runtime
     cfg = toy_config(root)
     cfg.custom_hooks.extend(hooks)
-    return train(cfg, RunState(folder), runtime, runtime.device)
+    return train(cfg, RunState(folder), runtime, runtime.device, folder / "training.csv")
 
 
 @HOOKS.register_module()

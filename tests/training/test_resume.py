@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -289,14 +290,19 @@ def test_a_changed_parameter_starts_over(project):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_without_a_traceback_and_says_how_to_go_on(project):
+def test_ctrl_c_ends_it_without_a_traceback_and_says_how_to_go_on(uninterrupted, project):
     process = training(project)
     assert process.stdout.readline().startswith("head fitted")
-    assert process.stdout.readline().startswith("epoch 1/4")
+    line = process.stdout.readline()
+    assert re.fullmatch(r"epoch 1/4  .*  val top-1 .* %  \d\d:\d\d, \d\d:\d\d left\n", line), line
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stdout.read()
     assert process.wait() == 130
     assert "interrupted in epoch" in rest and "`dvc repro` resumes" in rest and "Traceback" not in rest
+    so_far, whole = (
+        (folder / "metrics/training.csv").read_text() for folder in (project, uninterrupted)
+    )
+    assert whole.startswith(so_far) and so_far.count("\n") >= 2
     assert "resuming after epoch" in training_line(project)
 
 

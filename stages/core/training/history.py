@@ -1,7 +1,10 @@
 """The history of a run: a row an epoch, what it decides, and how it is shown."""
 
 import math
+import statistics
 import sys
+import time
+from pathlib import Path
 
 import torch
 from mmengine.dist import all_reduce
@@ -9,6 +12,8 @@ from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from tqdm import tqdm
+
+from stages.core.files import write_csv
 
 HISTORY, PROBE_LOSS = "training_history", "probe_loss"
 """Keys of mmengine's message hub, which its own checkpoints carry; no other file uses them."""
@@ -111,12 +116,35 @@ class EarlyStopping(EarlyStoppingHook):
         super().after_val_epoch(runner, {self.monitor: row["val_top1"]})
 
 
-class ProgressHook(Hook):
-    """A line an epoch; on a terminal a bar over the steps, too."""
+def write_history(path: Path, rows: list[dict]) -> None:
+    columns = list(rows[0])
+    write_csv(path, columns, [[row[name] for name in columns] for row in rows])
+
+
+class LiveHistory(Hook):
+    """Writes the history after each epoch, for `dvc plots` and editors that watch the file."""
 
     priority = "VERY_LOW"
 
+    def __init__(self, path: Path):
+        self.path = path
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if runner.rank == 0:
+            write_history(self.path, history_of(runner))
+
+
+class ProgressHook(Hook):
+    """A line an epoch, with its time and what is left; on a terminal a bar over the steps, too."""
+
+    priority = "VERY_LOW"
+
+    def before_run(self, runner: Runner) -> None:  # a head is fitted and scored before training
+        self.seconds: list[float] = []
+        self.start = time.perf_counter()
+
     def before_train_epoch(self, runner: Runner) -> None:
+        self.start = time.perf_counter()
         self.bar = tqdm(
             total=len(runner.train_dataloader),
             desc=f"epoch {runner.epoch + 1}/{runner.max_epochs}",
@@ -135,10 +163,15 @@ class ProgressHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if runner.rank != 0:
             return
-        row = history_of(runner)[-1]
-        name = f"epoch {row['epoch']}/{runner.max_epochs}" if row["epoch"] else "head fitted"
+        row, seconds = history_of(runner)[-1], time.perf_counter() - self.start
+        name, left = "head fitted", ""
+        if row["epoch"]:
+            self.seconds.append(seconds)
+            name = f"epoch {row['epoch']}/{runner.max_epochs}"
+            rest = statistics.mean(self.seconds) * (runner.max_epochs - row["epoch"])
+            left = f", {tqdm.format_interval(rest)} left" if rest else ""
         print(
-            f"{name}  loss {row['loss']:.3f}  "
-            f"val loss {row['val_loss']:.3f}  val top-1 {row['val_top1']:.2f} %",
+            f"{name}  loss {row['loss']:.3f}  val loss {row['val_loss']:.3f}  "
+            f"val top-1 {row['val_top1']:.2f} %  {tqdm.format_interval(seconds)}{left}",
             flush=True,
         )
