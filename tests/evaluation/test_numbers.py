@@ -76,12 +76,21 @@ def test_ece_is_the_mean_gap_of_the_bins():
     assert ece(np.ones(3), np.ones(3, bool)) == 0
 
 
-def test_a_bin_holds_its_upper_end_and_one_without_images_has_empty_cells():
-    confidence = np.array([1 / BINS, 1 / BINS + 1e-9, 1.0])
-    rows = reliability_rows(confidence, np.array([True, False, True]))
-    assert [row[-1] for row in rows] == [1, 1, *[0] * (BINS - 3), 1]
-    assert [row[:2] for row in rows[:3]] == [["6.67", "100.00"], ["6.67", "0.00"], ["", ""]]
-    assert rows[-1][:2] == ["100.00", "100.00"]
+def test_a_bin_holds_its_upper_end():
+    """Of 1/15 and a little more, one is 1/15 too sure and the other 14/15 too unsure."""
+    one, more = 1 / BINS, 1 / BINS + 1e-9
+    assert ece(np.array([one, more]), np.array([False, True])) == pytest.approx((one + 1 - more) / 2)
+    assert ece(np.array([one, one]), np.array([False, True])) == pytest.approx(0.5 - one)
+
+
+def test_reliability_has_groups_of_like_score_and_equal_size():
+    confidence = np.array([0.9, 0.2, 0.8, 0.4] * BINS)
+    correct = np.array([True, False, True, False] * BINS)
+    rows = reliability_rows(confidence, correct)
+    assert [row[-1] for row in rows] == [4] * BINS
+    assert rows[0][:2] == ["20.00", "0.00"] and rows[-1][:2] == ["90.00", "100.00"]
+    assert [float(row[0]) for row in rows] == sorted(float(row[0]) for row in rows)
+    assert [row[-1] for row in reliability_rows(confidence[:3], correct[:3])] == [1, 1, 1]
 
 
 def test_coverage_rises_from_the_most_confident_image_to_all():
