@@ -5,7 +5,8 @@
 
 The report is Markdown. DVC computes the differences (`dvc metrics diff`, `dvc params diff`,
 `dvc diff`). Data is compared by its hashes in dvc.lock and the .dvc files in Git, so the data itself
-need not be there.
+need not be there. If the predictions of both are in DVC's cache or in a remote, the report lists the
+test images that are fixed or broken, and says whether so many can be chance.
 
 Exit code 1 when a metric became worse by more than is allowed, is gone, or is no number. Accuracies are
 in percent, so their drop is in percentage points. If dataset.path changed, the scores are of other
@@ -24,6 +25,7 @@ from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
 
 from stages.core.layout import PATHS
+from stages.core.provenance.images import images_section
 from stages.core.provenance.markdown import cell
 from stages.core.provenance.revisions import (
     Changes,
@@ -79,6 +81,7 @@ def main(base: str, bounds: list[Bound], curves: bool = False, root: Path = Path
     # print what changed
     sections = [
         metrics_section(values, base),
+        images_section(root, commit, base),
         params_section(set_params, tracked.get("diff", {}), base),
         data_section(data, base),
     ]

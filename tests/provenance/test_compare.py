@@ -1,5 +1,6 @@
 """What a pull request changed, in Markdown, and a gate on its metrics: small repositories, known answers."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from ruamel.yaml import YAML
 
 from stages.commands import compare
 from stages.commands.compare import Bound, judge, read_bound
+from stages.core.inference.predictions import Prediction, write_predictions
+from stages.core.provenance.images import mcnemar
 
 PIPELINE = {
     "stages": {
@@ -334,3 +337,66 @@ def test_the_command_exits_with_one_and_a_sentence(clone):
 
 def test_bounds_are_plain_values():
     assert read_bound("--max-rise", "a=b=0.5") == Bound("--max-rise", "a=b", 0.5)
+
+
+# --- image by image -----------------------------------------------------------------------------------
+
+
+def scored(root, answers: str, cached: bool = True) -> None:
+    """dvc.lock with the predictions of so many images of class a, and these in DVC's cache."""
+    file = root / "data/predictions/test.csv"
+    rows = [
+        Prediction(f"data/{number}.jpg", "a", [answer, "c"], [0.75, 0.25])
+        for number, answer in enumerate(answers)
+    ]
+    write_predictions(file, rows)
+    md5 = hashlib.md5(file.read_bytes()).hexdigest()
+    if cached:
+        copy = root / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    stage = {"cmd": "true", "outs": [{"path": "data/predictions/test.csv", "hash": "md5", "md5": md5}]}
+    YAML().dump(
+        {"stages": {"score": {"cmd": "true", "outs": ["data/predictions/test.csv"]}}}, root / "dvc.yaml"
+    )
+    YAML().dump({"schema": "2.0", "stages": {"score": stage}}, root / "dvc.lock")
+    (root / ".gitignore").write_text("/model.bin\n/data\n")
+    commit(root)
+
+
+def test_images_that_are_fixed_or_broken_are_named_with_mcnemars_test(clone, capsys):
+    scored(clone, "aaabb")
+    scored(clone, "aabab")
+    text, _ = report(clone, capsys, base="HEAD~1")
+    assert "Of 5 images that both scored, 1 are fixed and 1 are broken. This can be chance" in text
+    assert [row for row in rows(text) if row[0].endswith("jpg")] == [
+        ["data/2.jpg", "a", "a", "b", "broken"],
+        ["data/3.jpg", "a", "b", "a", "fixed"],
+    ]
+
+
+def test_a_difference_that_is_hardly_chance_is_called_so(clone, capsys):
+    scored(clone, "b" * 9 + "a")
+    scored(clone, "a" * 10 + "b")
+    text, _ = report(clone, capsys, base="HEAD~1")
+    assert "Of 10 images that both scored, 9 are fixed and 0 are broken. This is hardly chance" in text
+    assert mcnemar(9, 0) == pytest.approx(2 / 2**9) and mcnemar(3, 5) == pytest.approx(0.7265625)
+
+
+def test_predictions_that_are_nowhere_are_a_sentence_and_equal_ones_no_section(clone, capsys):
+    scored(clone, "aaa", cached=False)
+    scored(clone, "aab")
+    text, _ = report(clone, capsys, base="HEAD~1")
+    assert (
+        "neither the cache nor a remote has data/predictions/test.csv of <code>HEAD&#126;1</code>"
+        in text
+    )
+    text, _ = report(clone, capsys, base="HEAD")
+    assert "Test images" not in text and "one by one" not in text
+
+
+def test_hostile_names_of_images_are_text(clone, capsys):
+    scored(clone, ["a", "<b>|"])
+    scored(clone, ["<b>|", "a"])
+    text, _ = report(clone, capsys, base="HEAD~1")
+    assert "<b>" not in text and len([row for row in rows(text) if row[0].endswith("jpg")]) == 2

@@ -9,6 +9,8 @@ from pathlib import Path
 from stages.core.files import csv_text, write_text
 from stages.core.names import unescape
 
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError, csv.Error)
+"""What a text raises that is no such CSV."""
 TOP = 5
 """How many classes a row keeps, best first."""
 
@@ -90,19 +92,20 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Raises FileNotFoundError, or ValueError for a file that `write_predictions` has not written."""
     try:
         text = path.read_bytes().decode("utf-8")
-        predictions = parsed(text)
+        predictions = predictions_of(text)
         finite = all(math.isfinite(score) for row in predictions for score in row.scores)
         as_written = finite and predictions_text(predictions) == text
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist. Run `dvc repro evaluate`.") from None
-    except (ValueError, KeyError, TypeError, IndexError, csv.Error, IsADirectoryError):
+    except (*UNREADABLE, IsADirectoryError):
         as_written = False
     if not as_written:
         raise ValueError(f"{path} was cut or edited after evaluate wrote it. Run `dvc repro evaluate`.")
     return predictions
 
 
-def parsed(text: str) -> list[Prediction]:
+def predictions_of(text: str) -> list[Prediction]:
+    """Of the text of such a file. Raises UNREADABLE for another text."""
     rows = csv.DictReader(io.StringIO(text, newline=""))
     top = sum(column.startswith("class_") for column in rows.fieldnames or [])
     return [
