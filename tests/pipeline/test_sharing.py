@@ -103,7 +103,7 @@ def test_a_combination_that_was_run_but_never_committed_is_restored_from_s3(
 def test_credentials_reach_no_log_and_no_file_but_config_local(project, account):
     """After a push that went well, and pushes whose secret was wrong."""
     one, printed = project
-    wrong = secrets.token_urlsafe(30)
+    wrong = secrets.token_hex(20)
     (one / "new.bin").write_bytes(b"not yet pushed")
     dvc(one, "add", "new.bin")
     log_in(one, account.key_id, wrong)
