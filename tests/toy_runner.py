@@ -180,6 +180,15 @@ def toy_config(root: Path) -> Config:
     return cfg
 
 
+def sample(label: int, *scores: float, path: str = "") -> dict:
+    """An image as a metric sees it: its scores, its class and its path in the list."""
+    return {
+        "pred_score": torch.tensor(scores, dtype=torch.float64),
+        "gt_label": torch.tensor([label]),
+        "listed_path": path,
+    }
+
+
 def toy_training(root: Path, folder: Path, *hooks: dict) -> list[dict]:
     """The train stage's own function in `folder`, from the start or from what is saved there."""
     folder.mkdir(exist_ok=True)

@@ -4,21 +4,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from toy_runner import toy_config, toy_project
+from toy_runner import sample, toy_config, toy_project
 
 from stages import evaluate
 from stages.core.config.finetune_config import rendered_text
 from stages.core.evaluation.collector import ScoreCollector, score_flips
 from stages.core.layout import Layout
 from stages.core.networks.checkpoint import write_checkpoint
-
-
-def sample(label: int, *scores: float, path: str = "") -> dict:
-    return {
-        "pred_score": torch.tensor(scores, dtype=torch.float64),
-        "gt_label": torch.tensor([label]),
-        "listed_path": path,
-    }
 
 
 def test_scores_keep_the_order_of_the_list():

@@ -3,16 +3,9 @@
 import math
 
 import pytest
-import torch
+from toy_runner import sample
 
 from stages.core.scoring.metrics import Loss
-
-
-def sample(label: int, *scores: float) -> dict:
-    return {
-        "pred_score": torch.tensor(scores, dtype=torch.float64),
-        "gt_label": torch.tensor([label]),
-    }
 
 
 def test_the_loss_is_the_mean_of_minus_log_p_over_images_of_unequal_batches():

@@ -22,6 +22,8 @@ class ClassScores:
     """Images that show the class."""
     predicted: np.ndarray
     """Images that were taken for it."""
+    hits: np.ndarray
+    """Images of it that were."""
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
@@ -38,19 +40,19 @@ def class_scores(labels: np.ndarray, predicted: np.ndarray, num_classes: int) ->
     taken = np.bincount(predicted, minlength=num_classes)
     hits = np.bincount(labels[labels == predicted], minlength=num_classes)
     with np.errstate(invalid="ignore"):
-        return ClassScores(support, taken, hits / taken, hits / support, 2 * hits / (support + taken))
+        shares = hits / taken, hits / support, 2 * hits / (support + taken)
+    return ClassScores(support, taken, hits, *shares)
 
 
 def class_rows(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> list[list]:
     """A row for each class, in the order of `classes`: COLUMNS, in percent; an empty cell for NaN."""
     found = class_scores(labels, predicted, len(classes))
-    hits = np.bincount(labels[labels == predicted], minlength=len(classes))
     f1 = bootstrap(
         lambda images: class_scores(labels[images], predicted[images], len(classes)).f1, len(labels)
     )
     shares = [
-        *(found.precision, *wilson(hits, found.predicted)),
-        *(found.recall, *wilson(hits, found.support)),
+        *(found.precision, *wilson(found.hits, found.predicted)),
+        *(found.recall, *wilson(found.hits, found.support)),
         *(found.f1, *f1),
     ]
     cells = [["" if np.isnan(share) else f"{100 * share:.2f}" for share in column] for column in shares]

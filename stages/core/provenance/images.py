@@ -1,33 +1,15 @@
 """Which test images two revisions answer differently, and whether that can be chance."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from stages.core.inference.predictions import UNREADABLE, Prediction, predictions_of
+from stages.core.inference.predictions import UNREADABLE, predictions_of
 from stages.core.layout import PATHS
-from stages.core.provenance.git import git_bytes, prefix_of
-from stages.core.provenance.lock_diff import hashes
+from stages.core.provenance.lock_diff import hashes, lock_of
 from stages.core.provenance.markdown import cell, table
-from stages.core.provenance.rerun import committed_content
+from stages.core.provenance.rerun import committed_content, committed_file
 
 CHANCE = 0.05
 """Below this p-value, a difference is hardly chance."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """An image that both revisions scored, with the same label."""
-
-    before: Prediction
-    after: Prediction
-
-    @property
-    def change(self) -> str:
-        if self.before.correct == self.after.correct:
-            return ""
-        return "fixed" if self.after.correct else "broken"
 
 
 def images_section(root: Path, commit: str, base: str) -> str:
@@ -55,29 +37,19 @@ def images_section(root: Path, commit: str, base: str) -> str:
     except UNREADABLE:
         return f"The test images are not compared one by one: {path} cannot be read.\n"
 
-    # what changed, as a table and a verdict
-    scored = {row.path: row for row in old}
-    common = [
-        Answers(scored[row.path], row)
-        for row in new
-        if row.path in scored and row.label == scored[row.path].label
-    ]
+    # the images that both scored with one label
+    scored = {(row.path, row.label): row for row in old}
+    pairs = [(scored[row.path, row.label], row) for row in new if (row.path, row.label) in scored]
+    broken = [(was, now) for was, now in pairs if was.correct and not now.correct]
+    fixed = [(was, now) for was, now in pairs if now.correct and not was.correct]
+
+    # a verdict and a table
     rows = [
-        [
-            answers.after.path,
-            answers.after.label,
-            answers.before.prediction,
-            answers.after.prediction,
-            change,
-        ]
-        for change in ("broken", "fixed")
-        for answers in common
-        if answers.change == change
+        [now.path, now.label, was.prediction, now.prediction, change]
+        for change, images in (("broken", broken), ("fixed", fixed))
+        for was, now in images
     ]
-    changes = [answers.change for answers in common]
-    text = (
-        f"### Test images\n\n{verdict(len(common), changes.count('fixed'), changes.count('broken'))}\n"
-    )
+    text = f"### Test images\n\n{verdict(len(pairs), len(fixed), len(broken))}\n"
     return text + ("\n" + table(["image", "label", cell(base), "now", ""], rows) if rows else "")
 
 
@@ -87,8 +59,8 @@ def verdict(scored: int, fixed: int, broken: int) -> str:
     if not fixed + broken:
         return counts
     p = mcnemar(fixed, broken)
-    verdict = "is hardly chance" if p < CHANCE else "can be chance"
-    return f"{counts} This {verdict} (McNemar's exact test: p = {p:.2g})."
+    word = "is hardly" if p < CHANCE else "can be"
+    return f"{counts} This {word} chance (McNemar's exact test: p = {p:.2g})."
 
 
 def mcnemar(fixed: int, broken: int) -> float:
@@ -104,10 +76,9 @@ def mcnemar(fixed: int, broken: int) -> float:
 def predictions_hash(root: Path, commit: str) -> str:
     """Of the predictions in the commit's dvc.lock, or in that of the work tree; empty if it has none."""
     try:
-        name = f"{commit}:{prefix_of(root)}dvc.lock"
-        text = git_bytes(root, "cat-file", "blob", name) if commit else (root / "dvc.lock").read_bytes()
-        lock = YAML(typ="safe").load(text)["stages"]
-    except (RuntimeError, OSError, KeyError, TypeError):
+        read = committed_file(root, commit, "dvc.lock") if commit else (root / "dvc.lock").read_bytes()
+        lock = lock_of(read)
+    except (RuntimeError, OSError, ValueError):
         return ""
     made = {path: md5 for stage in lock for path, md5 in hashes(lock, stage, "outs").items()}
     return made.get(PATHS["predictions"], "")

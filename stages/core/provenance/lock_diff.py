@@ -24,11 +24,17 @@ class ComparedOutput:
 def read_lock(path: Path) -> Lock:
     """Raises FileNotFoundError, or ValueError for a file that is no lock."""
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
+        return lock_of(path.read_bytes(), path.name)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.name} does not exist. Run `dvc repro` and commit it.") from None
+
+
+def lock_of(content: bytes, name: str = "dvc.lock") -> Lock:
+    """Raises ValueError for the content of a file that is no lock."""
+    try:
+        return YAML(typ="safe").load(content.decode("utf-8"))["stages"]
     except (YAMLError, UnicodeDecodeError, KeyError, TypeError):
-        raise ValueError(f"{path.name} cannot be read. `python -m stages check` says where.") from None
+        raise ValueError(f"{name} cannot be read. `python -m stages check` says where.") from None
 
 
 def compare_outputs(before: Lock, after: Lock) -> list[ComparedOutput]:

@@ -158,10 +158,15 @@ def exit_by_signal(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
+def committed_file(root: Path, commit: str, path: str) -> bytes:
+    """A file as it is in Git at `commit`. Raises RuntimeError if it is not."""
+    return git_bytes(root, "cat-file", "blob", f"{commit}:{prefix_of(root)}{path}")
+
+
 def committed_content(root: Path, commit: str, path: str, md5: str) -> bytes | None:
     """An output as it was committed, from Git, DVC's cache or a remote. None when none has it."""
     with suppress(RuntimeError):
-        return git_bytes(root, "cat-file", "blob", f"{commit}:{prefix_of(root)}{path}")
+        return committed_file(root, commit, path)
     with Repo(str(root)) as repo:
         file = Path(repo.cache.repo.oid_to_path(md5))
         if not file.exists():
